@@ -1,0 +1,194 @@
+"""Every size, rate and slider of Pix2Gif Lite, with its unit and its symbol in the paper (arXiv 2403.04634, section 4.1).
+
+Three presets share one code path: `LITE` (128 px, trained on two CPU cores, shipped), `PAPER` (256 px, starts from Stable
+Diffusion weights) and `TINY` (tests and quick notebook cells). This file imports nothing, so reading it costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+MOTION_MIN, MOTION_MAX = 2, 20  # the range of m kept by the paper's curation (section 3.1), pixels at 256 x 256
+MOTION_SIZE = 256  # m is measured after a resize to this many pixels a side, whatever the picture's size
+DEMO_MOTIONS = (2, 4, 6, 8, 11, 13, 16, 19)  # the eight-frame list of the paper's demo
+VARIANTS = ("base", "motion-embed", "warp", "warp-add", "warp-concat", "full")  # section 4.3, weakest first
+
+
+@dataclass(frozen=True)
+class AutoencoderPreset:
+    """E and D. `patch` folds p x p pixels into channels before the first convolution (1: none, as Stable Diffusion's)."""
+
+    patch: int = 2
+    channels: tuple[int, ...] = (48, 96)  # one entry a resolution, finest first
+    layers: int = 2  # residual blocks a resolution in E (D has one more)
+    latent_channels: int = 4
+    norm_groups: int = 16
+    kl_weight: float = 1e-4  # keeps the latent smooth: its noise costs as much as this many units of KL
+    learning_rate: float = 2e-3
+    batch_size: int = 16
+    steps: int = 20_000
+    warmup_steps: int = 200
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One scale of the project. Pictures are `image_size` px a side, latents `latent_size` cells a side."""
+
+    name: str
+    image_size: int = 128
+    latent_size: int = 32
+    autoencoder: AutoencoderPreset = field(default_factory=AutoencoderPreset)
+    scale_image_latents: bool = True  # multiply E(c_I) by the scaling factor, as z_t is (the reference does not)
+
+    # c_T: the text encoder
+    text_width: int = 256  # a multiple of 256: the injection module strides by text_width / 256
+    text_layers: int = 2
+    text_heads: int = 4
+    text_tokens: int = 77
+    vocab_size: int = 4096
+    train_text: bool = True  # CLIP is frozen at the paper's scale
+
+    # c_M: the motion embedding, M
+    motion_rows: int = 64  # integers 0 .. rows - 1 have a row of their own
+
+    # F, z_W: the warping module
+    flow_width: int = 64  # ngf
+    flow_norm: str = "group"  # "batch" is the reference's; "group" does not mind small batches
+    flow_mode: str = "displacement"  # "absolute" only to load and compare with the reference
+
+    # the UNet
+    variant: str = "full"
+    unet_channels: tuple[int, ...] = (32, 64, 128, 128)
+    unet_attention: tuple[bool, ...] = (False, False, True, True)  # attention costs: only at 8 x 8 and 4 x 4
+    unet_layers: int = 1
+    unet_heads: int = 4
+    unet_norm_groups: int = 16
+
+    # the diffusion process
+    prediction_type: str = "v_prediction"
+    train_timesteps: int = 1000  # T
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+
+    # losses (section 3.4): weights of the terms, 0 = the term is not computed
+    loss_weights: dict[str, float] = field(
+        default_factory=lambda: {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "smooth": 0.0}
+    )
+    perceptual_target: str = "target"  # "source" is Eq. 7
+    perceptual_network: str = "decoder"  # "vgg19" needs torchvision and its weights
+
+    # training
+    learning_rate: float = 1.5e-3
+    batch_size: int = 32  # effective, over all devices and accumulation steps
+    steps: int = 100_000
+    warmup_steps: int = 500
+    weight_decay: float = 1e-2
+    grad_clip: float = 1.0
+    ema_decay: float = 0.999
+    drop_text: float = 0.05
+    drop_image: float = 0.05
+    drop_both: float = 0.05
+    drop_motion_with_text: float = 0.5  # of the text drops, the share that drops the motion too (for s_M)
+
+    # sampling
+    sampler: str = "dpmpp_2m"
+    sampling_steps: int = 12
+    spacing: str = "trailing"
+    s_T: float = 1.0
+    s_I: float = 1.0
+    s_M: float = 1.0
+
+    def with_changes(self, **changes: Any) -> Preset:
+        """The same preset with some fields replaced."""
+        return replace(self, **changes)
+
+
+LITE = Preset(name="lite")
+
+PAPER = Preset(
+    name="paper",
+    image_size=256,
+    autoencoder=AutoencoderPreset(patch=1, channels=(128, 256, 512, 512), layers=2, norm_groups=32, kl_weight=1e-6),
+    scale_image_latents=False,
+    text_width=768,
+    text_layers=12,
+    text_heads=12,
+    vocab_size=49408,
+    train_text=False,
+    motion_rows=1024,
+    flow_norm="batch",
+    unet_channels=(320, 640, 1280, 1280),
+    unet_attention=(True, True, True, False),
+    unet_layers=2,
+    unet_heads=8,
+    unet_norm_groups=32,
+    prediction_type="epsilon",
+    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "smooth": 0.0},
+    perceptual_target="source",
+    perceptual_network="vgg19",
+    learning_rate=1e-4,
+    batch_size=256,
+    steps=25_000,
+    warmup_steps=10_000,
+    ema_decay=0.9999,
+    drop_motion_with_text=0.0,
+    sampler="euler_ancestral",
+    sampling_steps=100,
+    spacing="linspace",
+    s_T=7.5,
+    s_I=1.8,
+)
+
+TINY = Preset(
+    name="tiny",
+    image_size=64,
+    latent_size=16,
+    autoencoder=AutoencoderPreset(channels=(16, 16), layers=1, norm_groups=8, batch_size=4, steps=20, warmup_steps=2),
+    text_layers=1,
+    text_heads=2,
+    vocab_size=512,
+    motion_rows=32,
+    flow_width=16,
+    unet_channels=(16, 32),
+    unet_attention=(False, True),
+    unet_heads=2,
+    unet_norm_groups=8,
+    batch_size=4,
+    steps=20,
+    warmup_steps=2,
+    sampling_steps=4,
+)
+
+PRESETS = {preset.name: preset for preset in (LITE, PAPER, TINY)}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name. Raises ValueError naming the known ones."""
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One control, shared by the CLI, the widgets and the docs."""
+
+    minimum: float
+    maximum: float
+    step: float
+    default: float
+    unit: str
+    help: str
+
+
+SLIDERS = {
+    "motion": Slider(0, MOTION_MAX, 1, 8, "px at 256 x 256", "how far things move, by the paper's own measure"),
+    "frames": Slider(2, 32, 1, 8, "frames", "number of frames in the GIF"),
+    "fps": Slider(1, 30, 1, 4, "frames/s", "playing speed"),
+    "steps": Slider(1, 100, 1, LITE.sampling_steps, "steps", "denoising steps a frame"),
+    "s_T": Slider(0, 20, 0.1, LITE.s_T, "", "text guidance: how strongly the caption is followed"),
+    "s_I": Slider(0, 5, 0.1, LITE.s_I, "", "image guidance: how strongly the source picture is kept"),
+    "s_M": Slider(0, 5, 0.1, LITE.s_M, "", "motion guidance: how strongly the motion number is followed"),
+    "seed": Slider(0, 2**31 - 1, 1, 0, "", "the start noise: same seed, same GIF"),
+}
