@@ -1,0 +1,156 @@
+"""The loss terms of Pix2Gif (section 3.4 of the paper), each a pure function that returns one number.
+
+    L_T = L_LDM + lambda_P L_P (+ lambda_W L_W + lambda_S L_S)                      Eq. 8
+
+    diffusion    L_LDM   || target - prediction ||^2, target = eps or v    Eq. 3
+    perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
+    warp         L_W     | z_W - target latent |                           ours: it is what makes the flow right
+    smooth       L_S     | dF/dx | + | dF/dy |                             drawn in the paper's Fig. 4, weight 0
+
+phi is a frozen network on latents: VGG19 (`VGG19Features`, the paper's) or, offline, the first blocks of the
+autoencoder's own decoder (`DecoderFeatures`). All means are over everything, in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
+
+
+def diffusion_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """L_LDM of Eq. 3: mean squared error of the UNet's prediction against eps or v, both (B, C, h, w)."""
+    return F.mse_loss(prediction.float(), target.float())
+
+
+def perceptual_loss(features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
+    """L_P of Eq. 7 with lambda_k = 1: the mean squared difference of two lists of feature maps, summed over layers."""
+    if len(features_a) != len(features_b) or not features_a:
+        raise ValueError(f"Lists of {len(features_a)} and {len(features_b)} feature maps: give two of the same length.")
+    return sum(F.mse_loss(a.float(), b.float()) for a, b in zip(features_a, features_b, strict=True))
+
+
+def warp_loss(z_W: Tensor, target: Tensor) -> Tensor:
+    """L_W (ours): mean absolute difference of the warped latent and the target frame's latent, both (B, C, h, w)."""
+    return F.l1_loss(z_W.float(), target.float())
+
+
+def smoothness_loss(flow: Tensor) -> Tensor:
+    """L_S: mean absolute difference of neighbouring flow vectors (B, 2, h, w), in cells; 0 for a uniform flow."""
+    flow = flow.float()
+    return flow.diff(dim=-1).abs().mean() + flow.diff(dim=-2).abs().mean()
+
+
+def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """L_T of Eq. 8: the weighted sum. A term of weight 0 may be missing; ValueError for any other mismatch of names."""
+    unknown = [name for name in terms if name not in weights]
+    missing = [name for name, weight in weights.items() if weight and name not in terms]
+    if unknown or missing:
+        raise ValueError(f"Loss terms and weights differ: no weight for {unknown}, no term for {missing}.")
+    if not any(weights[name] for name in terms):
+        raise ValueError("All loss weights are 0: nothing would be learnt. Give at least one term a weight.")
+    return sum(weights[name] * term for name, term in terms.items() if weights[name])
+
+
+class _FrozenFeatures(nn.Module):
+    """A stack of stages that no training changes; every stage's output is a feature map."""
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> _FrozenFeatures:
+        """Stays in eval mode whatever the parent module does."""
+        return super().train(False)
+
+    def forward(self, latents: Tensor) -> list[Tensor]:
+        """Latents (B, 4, h, w) -> one feature map a stage, shallow first. Gradients reach the latents only."""
+        features = []
+        x = latents
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+class DecoderFeatures(_FrozenFeatures):
+    """phi made of a copy of the decoder's first blocks: conv_in, the middle's blocks, then the first scale's.
+
+    `vae`: diffusers' AutoencoderKL or one with its attribute names; its `post_quant_conv` comes first where it has one.
+    `depth`: how many of these feature maps, None for all. One residual block of lite's is a third of a UNet call: 2.
+    `scaled`: True when the latents it will get are multiplied by `vae.config.scaling_factor`: it is divided out again.
+    """
+
+    def __init__(self, vae: nn.Module, depth: int | None = 2, scaled: bool = False) -> None:
+        decoder = vae.decoder
+        first = [vae.post_quant_conv] if getattr(vae, "post_quant_conv", None) is not None else []
+        stages: list[nn.Module] = [nn.Sequential(*first, decoder.conv_in)]
+        middle = decoder.mid_block
+        stages.append(_Residual(middle.resnets[0]))
+        for attention, block in zip(middle.attentions, middle.resnets[1:], strict=False):
+            stages.append(_Residual(block, attention))
+        stages += [_Residual(block) for block in decoder.up_blocks[0].resnets]
+        if depth is not None and not 1 <= depth <= len(stages):
+            raise ValueError(f"depth {depth} is outside 1 .. {len(stages)}, the blocks at hand.")
+        super().__init__(copy.deepcopy(stages[:depth]))  # a copy: freezing it must not freeze the autoencoder
+        self.scale = float(vae.config.scaling_factor) if scaled else 1.0
+
+    def forward(self, latents: Tensor) -> list[Tensor]:
+        """Latents (B, 4, h, w) -> `depth` feature maps of the same height and width."""
+        return super().forward(latents / self.scale)
+
+
+class _Residual(nn.Module):
+    """One of the decoder's residual blocks, behind an attention if there is one. Its time embedding is None."""
+
+    def __init__(self, block: nn.Module, attention: nn.Module | None = None) -> None:
+        super().__init__()
+        self.attention = attention
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x if self.attention is None else self.attention(x), None)
+
+
+class VGG19Features(_FrozenFeatures):
+    """phi of the paper: ImageNet's VGG19, first convolution widened to 4 channels; outputs of layers 0, 5, 10, 19, 28.
+
+    `features`: VGG19's convolutional part (torchvision's `vgg19().features`); None loads it with its ImageNet weights.
+    Raises ImportError when torchvision is needed and missing. Latents of at least 16 x 16.
+    """
+
+    def __init__(self, features: nn.Sequential | None = None) -> None:
+        layers = list(copy.deepcopy(_torchvision_vgg19() if features is None else features))
+        layers[0] = widen_first_conv(layers[0])
+        for layer in layers:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # in place, the next ReLU would overwrite a feature map already handed out
+        ends = [k + 1 for k in VGG19_LAYERS]
+        super().__init__([nn.Sequential(*layers[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
+
+
+def widen_first_conv(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution on 3 channels as one on 4: the 4th kernel is the mean of the three, the bias is copied."""
+    wide = nn.Conv2d(4, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=conv.bias is not None)
+    weight = conv.weight.data
+    wide.weight.data[:, :3] = weight
+    wide.weight.data[:, 3:] = weight.mean(dim=1, keepdim=True)
+    if conv.bias is not None:
+        wide.bias.data.copy_(conv.bias.data)
+    return wide
+
+
+def _torchvision_vgg19() -> nn.Sequential:
+    try:
+        from torchvision.models import vgg19
+    except ImportError as error:
+        raise ImportError(
+            "The VGG19 loss needs torchvision: run `pip install torchvision` or set perceptual_network='decoder'."
+        ) from error
+    return vgg19(weights="IMAGENET1K_V1").features

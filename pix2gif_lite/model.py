@@ -1,0 +1,137 @@
+"""The whole of Pix2Gif as one module (Figure 3 of the paper): the only file that glues the parts together.
+
+    c_T  = CLIP(prompt)                                         text.py
+    c_L  = c_T + M(m)                                           motion_embedding.py
+    z_W  = WNet(E(c_I), FNet(E(c_I), IM(c_L)))                  warping.py, Eq. 5-6
+    out  = UNet([z_t, E(c_I), z_W], t, c_L)                     4 + 4 + 4 = 12 channels, Eq. 3
+
+and the paper's ablation (section 4.3) as one word, the variant:
+
+    variant        text  UNet sees             losses
+    base           c_T   [z_t, E(c_I)]         InstructPix2Pix: the motion is a word in the prompt, nothing else
+    motion-embed   c_L   [z_t, E(c_I)]
+    warp           c_L   [z_t, z_W]
+    warp-add       c_L   [z_t, E(c_I) + z_W]
+    warp-concat    c_L   [z_t, E(c_I), z_W]    without L_P
+    full           c_L   [z_t, E(c_I), z_W]    with L_P
+
+This file does not know about losses, noise schedules, guidance or pixels: latents and prompts in, prediction out.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from .motion_embedding import MotionEmbedding
+from .presets import VARIANTS, Preset
+from .text import encode_text
+from .warping import FlowNet, warp
+
+
+def unet_in_channels(variant: str, latent_channels: int = 4) -> int:
+    """The UNet's input channels: 12 where E(c_I) and z_W are side by side, else 8. ValueError: unknown variant."""
+    if variant not in VARIANTS:
+        raise ValueError(f"Unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}.")
+    return (3 if variant in ("warp-concat", "full") else 2) * latent_channels
+
+
+def build_unet(preset: Preset) -> UNet2DConditionModel:
+    """eps_theta of Eq. 3: diffusers' UNet with the preset's sizes, random weights."""
+    levels = tuple(zip(preset.unet_channels, preset.unet_attention, strict=True))
+    return UNet2DConditionModel(
+        sample_size=preset.latent_size,
+        in_channels=unet_in_channels(preset.variant, preset.autoencoder.latent_channels),
+        out_channels=preset.autoencoder.latent_channels,
+        block_out_channels=preset.unet_channels,
+        down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for _, a in levels),
+        up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for _, a in reversed(levels)),
+        layers_per_block=preset.unet_layers,
+        norm_num_groups=preset.unet_norm_groups,
+        cross_attention_dim=preset.text_width,
+        attention_head_dim=preset.unet_heads,  # diffusers keeps an old misnomer: this is the NUMBER of heads
+    )
+
+
+class Pix2GifModel(nn.Module):
+    """Text encoder, M, FNet and UNet as one. The autoencoder stays outside: it is frozen and works on pixels.
+
+    Latents are (B, C, h, w) with sides that are multiples of `latent_multiple`; c_L is (B, tokens, width).
+    """
+
+    def __init__(
+        self,
+        text_encoder: CLIPTextModel,
+        motion_embedding: MotionEmbedding | None,
+        flow_net: FlowNet | None,
+        unet: UNet2DConditionModel,
+        variant: str = "full",
+    ) -> None:
+        super().__init__()
+        channels = unet_in_channels(variant, unet.config.out_channels)
+        if unet.config.in_channels != channels:
+            raise ValueError(
+                f"Variant {variant} needs a UNet of {channels} input channels, not {unet.config.in_channels}."
+            )
+        self.variant = variant
+        self.uses_motion = variant != "base"
+        self.uses_warp = variant.startswith("warp") or variant == "full"
+        if self.uses_motion and motion_embedding is None:
+            raise ValueError(f"Variant {variant} needs a motion embedding, but none was given.")
+        if self.uses_warp and flow_net is None:
+            raise ValueError(f"Variant {variant} needs a FlowNet, but none was given.")
+        self.text_encoder = text_encoder
+        self.motion_embedding = (
+            motion_embedding if self.uses_motion else None
+        )  # an idle part would never get a gradient
+        self.flow_net = flow_net if self.uses_warp else None
+        self.unet = unet
+
+    @property
+    def latent_multiple(self) -> int:
+        """Both sides of a latent must be a multiple of this: the UNet halves them that far, FNet twice."""
+        return max(2 ** (len(self.unet.config.block_out_channels) - 1), 4 if self.uses_warp else 1)
+
+    def condition(self, input_ids: Tensor, motion: Tensor, keep_motion: Tensor | None = None) -> Tensor:
+        """c_L (B, tokens, width) of prompts (B, tokens) and motions (B,); the base variant's is c_T.
+
+        `keep_motion` (B,) bool: where False, c_M = 0.
+        """
+        return self.add_motion(encode_text(self.text_encoder, input_ids), motion, keep_motion)
+
+    def add_motion(self, c_T: Tensor, motion: Tensor, keep_motion: Tensor | None = None) -> Tensor:
+        """c_L of texts that are already encoded: one c_T (B, tokens, width) can serve many motions."""
+        if self.motion_embedding is None:
+            return c_T
+        return self.motion_embedding(c_T, motion, keep_motion)
+
+    def warp(self, image_latents: Tensor, c_L: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """F (B, 2, h, w) of Eq. 5 and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
+
+        Once a frame is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
+        """
+        if self.flow_net is None:
+            return None, None
+        flow = self.flow_net(image_latents, c_L).flow0
+        return flow, warp(image_latents, flow, self.flow_net.config.flow_mode)
+
+    def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
+        """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""
+        if self.uses_warp and z_W is None:
+            raise ValueError(f"Variant {self.variant} needs z_W: call warp() first.")
+        if not self.uses_warp:
+            parts = [z_t, image_latents]
+        elif self.variant == "warp":
+            parts = [z_t, z_W]
+        elif self.variant == "warp-add":
+            parts = [z_t, image_latents + z_W]
+        else:
+            parts = [z_t, image_latents, z_W]
+        return torch.cat(parts, dim=1)
+
+    def forward(self, z_t: Tensor, t: Tensor, image_latents: Tensor, z_W: Tensor | None, c_L: Tensor) -> Tensor:
+        """The UNet's prediction, eps or v, (B, C, h, w), for noisy latents z_t (B, C, h, w) at times t, (B,) or ()."""
+        x = self.unet_input(z_t, image_latents, z_W)
+        return self.unet(x, t, encoder_hidden_states=c_L, return_dict=False)[0]

@@ -1,0 +1,209 @@
+"""The warping module of Pix2Gif (section 3.3.2 of the paper): from the source latent and the text to a warped latent.
+
+    F   = FNet(E(c_I), IM(c_L))     Eq. 5    a flow: for every cell, how far away to look
+    z_W = WNet(E(c_I), F)           Eq. 6    the source latent, looked up there
+
+Shapes, for the paper's latent of 4 x 32 x 32 and text of 77 tokens (B is the batch, w the width of the text, ngf = 64):
+
+    E(c_I)  B x 4 x 32 x 32
+      | conv0
+    64 x 32 x 32 --conv1--> 128 x 16 x 16 --conv2--> 128 x 8 x 8 --> flow2
+                                                       | deconv1, and flow2 enlarged
+    c_L  B x 77 x w --IM--> 16 x 16 x 16 ----------> 50 x 16 x 16 --> flow1
+                                                       | deconv0, and flow1 enlarged
+                                                     18 x 32 x 32 --> flow0 = F, the only one that warps
+
+The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of the result has exactly one value. Flows are in
+cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what a latent means, nor how c_L
+came about.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+FLOW_MODES = ("displacement", "absolute")
+INJECTED = 16  # IM gives 16 channels of 16 x 16 = 256 numbers
+
+
+class FlowPyramid(NamedTuple):
+    """The flow at three scales: in cells of each one's own grid, or (absolute mode) as grid_sample coordinates."""
+
+    flow0: Tensor  # (B, 2, h, w)      F of Eq. 5, warps the latent
+    flow1: Tensor  # (B, 2, h/2, w/2)  a feature on the way, for the reader to look at
+    flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
+
+
+# ---------------------------------------------------------------------------------------------------------------- WNet
+
+
+def identity_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
+    """Where each cell is, in cells: (2, height, width) float32, x then y, from 0."""
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=device),
+        torch.arange(width, dtype=torch.float32, device=device),
+        indexing="ij",
+    )
+    return torch.stack([x, y])
+
+
+def to_sampling_grid(flow: Tensor) -> Tensor:
+    """A displacement in cells (B, 2, h, w) as `grid_sample` coordinates (B, 2, h, w): -1 and 1 are the outer edges.
+
+    Cell k of n has its centre at (2k + 1) / n - 1 (align_corners=False). The only place where units change.
+    """
+    _, _, h, w = flow.shape
+    place = identity_grid(h, w, flow.device) + flow  # (B, 2, h, w), cells
+    size = torch.tensor([w, h], dtype=place.dtype, device=flow.device).view(2, 1, 1)
+    return (2 * place + 1) / size - 1
+
+
+def warp(latents: Tensor, flow: Tensor, mode: str = "displacement") -> Tensor:
+    """z_W of Eq. 6: the latents (B, C, h, w) looked up, bilinearly, where the flow (B, 2, h, w) points. No weights.
+
+    displacement  flow in cells, added to each cell's own place: zero flow returns the latents; the edge goes on outside
+    absolute      the flow IS the place, in grid_sample coordinates, zeros outside; kept to compare with the reference
+    """
+    if mode not in FLOW_MODES:
+        raise ValueError(f"Unknown flow mode {mode!r}: choose one of {', '.join(FLOW_MODES)}.")
+    exact = torch.promote_types(latents.dtype, torch.float32)  # bfloat16 would round places to 1/16 of a cell
+    flow = flow.to(exact)
+    grid = to_sampling_grid(flow) if mode == "displacement" else flow
+    padding = "border" if mode == "displacement" else "zeros"
+    grid = grid.permute(0, 2, 3, 1)  # (B, h, w, 2), as grid_sample wants it
+    warped = F.grid_sample(latents.to(exact), grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return warped.to(latents.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------------ IM
+
+
+class InjectionModule(nn.Module):
+    """IM: reads the text as 77 channels of length w and writes 16 maps of 16 x 16, the size of FNet's middle scale."""
+
+    def __init__(self, width: int = 256, tokens: int = 77) -> None:
+        super().__init__()
+        if width % 256:
+            raise ValueError(f"A text of width {width} cannot be strided to 256 numbers: choose a multiple of 256.")
+        self.linear = nn.Conv1d(tokens, INJECTED, kernel_size=3, stride=width // 256, padding=1)  # the reference's name
+        self.norm = nn.LayerNorm((256, INJECTED))
+
+    def forward(self, c_L: Tensor) -> Tensor:
+        """Text and motion c_L (B, tokens, width) -> (B, 16, 16, 16)."""
+        x = self.linear(c_L)  # (B, 16, 256)
+        x = F.relu(self.norm(x.transpose(1, 2)))  # (B, 256, 16)
+        return x.transpose(1, 2).reshape(-1, INJECTED, 16, 16)
+
+
+# ---------------------------------------------------------------------------------------------------------------- FNet
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(max(1, channels // 8), channels)  # 8 channels a group: a bias before it is not cancelled
+
+
+class FlowNet(ModelMixin, ConfigMixin):
+    """FNet, Eq. 5: a small U-shape that predicts the flow at three scales, coarse to fine.
+
+    Topology and names are the reference's: in every block `.0` is the convolution and `.1` the norm. norm="batch" is
+    its choice, "group" does not mind small batches (with "batch" a convolution's bias does nothing in training:
+    the norm subtracts it). flow_width is ngf, text_width a multiple of 256, flow_mode as in `warp`.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 4,
+        flow_width: int = 64,
+        text_width: int = 256,
+        tokens: int = 77,
+        norm: str = "group",
+        flow_mode: str = "displacement",
+    ) -> None:
+        super().__init__()
+        if norm not in ("group", "batch"):
+            raise ValueError(f"Unknown norm {norm!r}: choose group or batch.")
+        if flow_mode not in FLOW_MODES:
+            raise ValueError(f"Unknown flow mode {flow_mode!r}: choose one of {', '.join(FLOW_MODES)}.")
+        if flow_width % 4:
+            raise ValueError(f"flow_width {flow_width} is not a multiple of 4: the finest scale has a quarter of it.")
+
+        def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+            layer = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
+            return nn.Sequential(layer, _norm(norm, outputs), nn.LeakyReLU(0.2))
+
+        def deconv(inputs: int, outputs: int) -> nn.Sequential:
+            layer = nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
+            return nn.Sequential(layer, _norm(norm, outputs), nn.LeakyReLU(0.2))
+
+        def inter_conv(inputs: int, outputs: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), _norm(norm, outputs))
+
+        def head(inputs: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(inputs, 2, kernel_size=3, padding=1), nn.Tanh())
+
+        n = flow_width  # comments: the paper's sizes, ngf = 64 and a latent of 32 x 32
+        self.conv0 = conv(latent_channels, n)  #      4 ->  64, 32 x 32
+        self.conv1 = conv(n, n, stride=2)  #         64 ->  64, 16 x 16
+        self.conv1_1 = conv(n, 2 * n)  #             64 -> 128
+        self.conv2 = conv(2 * n, 2 * n, stride=2)  # 128 -> 128, 8 x 8
+        self.conv2_1 = conv(2 * n, 2 * n)  #         128 -> 128
+        self.predict_flow2 = head(2 * n)
+
+        self.injection1 = InjectionModule(text_width, tokens)
+        self.deconv1 = deconv(2 * n, n // 2)  #      128 ->  32, 16 x 16
+        self.upsampled_flow2_to_1 = nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1)
+        self.inter_conv1 = inter_conv(n // 2 + 2 + INJECTED, n // 2)  # 50 -> 32
+        self.predict_flow1 = head(n // 2)
+
+        self.deconv0 = deconv(n // 2 + 2 + INJECTED, n // 4)  # 50 -> 16, 32 x 32
+        self.upsampled_flow1_to_0 = nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1)
+        self.inter_conv0 = inter_conv(n // 4 + 2, n // 4)  # 18 -> 16
+        self.predict_flow0 = head(n // 4)
+        # Training starts at the identity, within about 0.02 cell, and finds out from there what moves.
+        nn.init.normal_(self.predict_flow0[0].weight, std=1e-4)
+        nn.init.zeros_(self.predict_flow0[0].bias)
+
+    def forward(self, image_latents: Tensor, c_L: Tensor) -> FlowPyramid:
+        """The flow at three scales, from source latents E(c_I) (B, C, h, w) and text and motion c_L (B, tokens, width).
+
+        Any h and w that are multiples of 4; ValueError otherwise.
+        """
+        _, _, h, w = image_latents.shape
+        if h % 4 or w % 4:
+            raise ValueError(f"A latent of {h} x {w} cells cannot be halved twice: its sides must be multiples of 4.")
+
+        # 1. Down: what is in the picture.
+        x = self.conv0(image_latents)  #           (B,  64, 32, 32)
+        x = self.conv1_1(self.conv1(x))  #         (B, 128, 16, 16)
+        x = self.conv2_1(self.conv2(x))  #         (B, 128,  8,  8)
+        flow2 = self.predict_flow2(x)  #           (B,   2,  8,  8)
+
+        # 2. Middle scale: what is asked for joins in.
+        injected = self.injection1(c_L)  #         (B,  16, 16, 16)
+        x = self.deconv1(x)  #                     (B,  32, 16, 16)
+        if x.shape[-2:] != injected.shape[-2:]:  # another size or aspect: the text's maps are stretched over it
+            injected = F.interpolate(injected, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        x = torch.cat([x, self.upsampled_flow2_to_1(flow2), injected.to(x.dtype)], dim=1)  # (B, 50, 16, 16)
+        flow1 = self.predict_flow1(self.inter_conv1(x))  # (B, 2, 16, 16)
+
+        # 3. Up: the flow of every latent cell.
+        x = self.deconv0(x)  #                     (B,  16, 32, 32)
+        x = torch.cat([x, self.upsampled_flow1_to_0(flow1)], dim=1)  # (B, 18, 32, 32)
+        flow0 = self.predict_flow0(self.inter_conv0(x))  # (B, 2, 32, 32)
+
+        # 4. tanh ends at 1. As a displacement, 1 is half the grid.
+        pyramid = FlowPyramid(flow0.float(), flow1.float(), flow2.float())
+        if self.config.flow_mode == "absolute":
+            return pyramid
+        return FlowPyramid(
+            *(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in pyramid)
+        )
