@@ -80,7 +80,9 @@ def _paint_slot(actors: Sequence[Actor], amplitudes: Tensor, slot: int, picture:
     PAINTERS[actors[0].subject](brush, _palette(actors, device), part)
     brush.finish()
     backward = torch.stack([(rest_x - vx) * facing * unit, (rest_y - vy) * unit], 1)
-    backward = torch.where((ids == 2 * slot + 2)[:, None], backward, 0.0)
+    # At rest the inverse returns each point but for rounding; the flow of a rest frame is zero, not nearly zero.
+    moves = (ids == 2 * slot + 2) & (amplitudes != 0).reshape(-1, 1, 1)
+    backward = torch.where(moves[:, None], backward, 0.0)
     for i, (r, c) in enumerate(windows):
         picture[i][:, r, c], layers[i][r, c] = canvas[i], ids[i]
         flow[i][:, r, c] = torch.where((ids[i] > 2 * slot)[None], backward[i], flow[i][:, r, c])

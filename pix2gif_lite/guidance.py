@@ -33,7 +33,7 @@ DROP_STREAM = 0xD509  # sets these random numbers apart from others drawn for th
 
 
 class DropMasks(NamedTuple):
-    """Which conditions each sample loses, bool (B,) each. `motion` is a subset of `text`."""
+    """Which conditions each sample loses, bool (B,) each."""
 
     text: Tensor
     image: Tensor
@@ -42,6 +42,8 @@ class DropMasks(NamedTuple):
 
 def drop_masks(sample_indices: Iterable[int], seed: int, preset: Preset) -> DropMasks:
     """Which conditions are dropped in training: 5% text only, 5% image only, 5% both, by the preset's rates.
+
+    Where the preset guides by motion too (s_M), half of the text drops lose the motion, and 3% of the rest the motion alone.
 
     `sample_indices` (B,) count samples over the whole training (step * batch_size + position), not places in a data
     set, else a sample would lose the same condition in every epoch. A sample's fate depends on (seed, index) alone, so
@@ -56,8 +58,9 @@ def drop_masks(sample_indices: Iterable[int], seed: int, preset: Preset) -> Drop
     drops_both = (u_0 >= image_only) & (u_0 < both)
     text = (u_0 < text_only) | drops_both
     image = ((u_0 >= text_only) & (u_0 < image_only)) | drops_both
-    # 3. a share of the text drops loses the motion too
-    return DropMasks(text, image, text & (u_1 < preset.drop_motion_with_text))
+    # 3. a share of the text drops loses the motion too: e(.,0,0);  a few others lose the motion alone: e(I,T,0)
+    motion = torch.where(text, u_1 < preset.drop_motion_with_text, ~image & (u_1 < preset.drop_motion))
+    return DropMasks(text, image, motion)
 
 
 def drop(values: Tensor, dropped: Tensor, null: Tensor | float = 0.0) -> Tensor:

@@ -19,14 +19,14 @@ VARIANTS = ("base", "motion-embed", "warp", "warp-add", "warp-concat", "full")  
 class AutoencoderPreset:
     """E and D. `patch` folds p x p pixels into channels before the first convolution (1: none, as Stable Diffusion's)."""
 
-    patch: int = 2
-    channels: tuple[int, ...] = (48, 96)  # one entry a resolution, finest first
+    patch: int = 4
+    channels: tuple[int, ...] = (96,)  # one entry a resolution, finest first; lite works at the latent's own 32 x 32
     layers: int = 2  # residual blocks a resolution in E (D has one more)
     latent_channels: int = 4
     norm_groups: int = 16
     kl_weight: float = 1e-4  # keeps the latent smooth: its noise costs as much as this many units of KL
-    learning_rate: float = 2e-3
-    batch_size: int = 16
+    learning_rate: float = 1.5e-3
+    batch_size: int = 8
     steps: int = 20_000
     warmup_steps: int = 200
 
@@ -59,7 +59,7 @@ class Preset:
 
     # the UNet
     variant: str = "full"
-    unet_channels: tuple[int, ...] = (32, 64, 128, 128)
+    unet_channels: tuple[int, ...] = (64, 96, 128, 128)
     unet_attention: tuple[bool, ...] = (False, False, True, True)  # attention costs: only at 8 x 8 and 4 x 4
     unet_layers: int = 1
     unet_heads: int = 4
@@ -79,10 +79,10 @@ class Preset:
     perceptual_network: str = "decoder"  # "vgg19" needs torchvision and its weights
 
     # training
-    learning_rate: float = 1.5e-3
-    batch_size: int = 32  # effective, over all devices and accumulation steps
+    learning_rate: float = 1e-3
+    batch_size: int = 16  # effective, over all devices and accumulation steps
     steps: int = 100_000
-    warmup_steps: int = 500
+    warmup_steps: int = 300
     weight_decay: float = 1e-2
     grad_clip: float = 1.0
     ema_decay: float = 0.999
@@ -90,6 +90,7 @@ class Preset:
     drop_image: float = 0.05
     drop_both: float = 0.05
     drop_motion_with_text: float = 0.5  # of the text drops, the share that drops the motion too (for s_M)
+    drop_motion: float = 0.03  # of the samples that keep text and image, the share that drops the motion alone (for s_M)
 
     # sampling
     sampler: str = "dpmpp_2m"
@@ -133,6 +134,7 @@ PAPER = Preset(
     warmup_steps=10_000,
     ema_decay=0.9999,
     drop_motion_with_text=0.0,
+    drop_motion=0.0,
     sampler="euler_ancestral",
     sampling_steps=100,
     spacing="linspace",
@@ -144,7 +146,7 @@ TINY = Preset(
     name="tiny",
     image_size=64,
     latent_size=16,
-    autoencoder=AutoencoderPreset(channels=(16, 16), layers=1, norm_groups=8, batch_size=4, steps=20, warmup_steps=2),
+    autoencoder=AutoencoderPreset(channels=(16,), layers=1, norm_groups=8, batch_size=4, steps=20, warmup_steps=2),
     text_layers=1,
     text_heads=2,
     vocab_size=512,

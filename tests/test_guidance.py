@@ -98,11 +98,12 @@ def test_drop_frequencies():
         (text & ~image, 0.05),
         (image & ~text, 0.05),
         (text & image, 0.05),
-        (motion & image, 0.025),
-        (motion & ~image, 0.025),
+        (motion & text & image, 0.025),
+        (motion & text & ~image, 0.025),
+        (motion & ~text, 0.03 * 0.85),
     ]:
         assert mask.double().mean().item() == pytest.approx(rate, abs=4 * math.sqrt(rate / n))  # four sigmas
-    assert not (motion & ~text).any()
+    assert not (motion & image & ~text).any()
     assert not drop_masks(range(2000), 0, PAPER).motion.any()
 
 
@@ -116,7 +117,7 @@ def test_masks_depend_on_seed_and_index_alone():
 
 
 def test_rates_of_zero_and_one():
-    never = LITE.with_changes(drop_text=0, drop_image=0, drop_both=0)
+    never = LITE.with_changes(drop_text=0, drop_image=0, drop_both=0, drop_motion=0)
     assert not any(mask.any() for mask in drop_masks(range(500), 0, never))
     always = LITE.with_changes(drop_text=0, drop_image=0, drop_both=1, drop_motion_with_text=1)
     assert all(mask.all() for mask in drop_masks(range(500), 0, always))
