@@ -1,0 +1,119 @@
+"""E and D: pictures to latents and back, as diffusers' AutoencoderKL, with one addition for small machines.
+
+`patch` folds p x p pixels into channels before the first convolution and unfolds them after the last one, so that no
+convolution runs at full resolution: that is where a small autoencoder would spend most of its time. Everything else,
+`encode(x).latent_dist`, `decode(z).sample`, tiling, saving, is Stable Diffusion's class. It does not know how it is
+trained. Paper section 3.2 (the latent of Eq. 3); Rombach et al. 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
+from torch.nn import functional as tf
+
+from .presets import Preset
+
+
+class PatchAutoencoderKL(AutoencoderKL):
+    """AutoencoderKL on pixel-unshuffled pictures; `patch=1` is a plain AutoencoderKL.
+
+    Pictures are (B, 3, H, W) in [-1, 1], H and W multiples of `downsampling`; latents (B, latent_channels, h, w) with
+    h = H / downsampling, unscaled (`config.scaling_factor` brings them to unit variance).
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",),
+        up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",),
+        block_out_channels: tuple[int, ...] = (64,),
+        layers_per_block: int = 1,
+        act_fn: str = "silu",
+        latent_channels: int = 4,
+        norm_num_groups: int = 32,
+        sample_size: int = 32,
+        scaling_factor: float = 0.18215,
+        shift_factor: float | None = None,
+        latents_mean: tuple[float, ...] | None = None,
+        latents_std: tuple[float, ...] | None = None,
+        force_upcast: bool = True,
+        use_quant_conv: bool = True,
+        use_post_quant_conv: bool = True,
+        mid_block_add_attention: bool = True,
+        patch: int = 1,
+    ):
+        super().__init__(
+            in_channels * patch**2,
+            out_channels * patch**2,
+            down_block_types,
+            up_block_types,
+            block_out_channels,
+            layers_per_block,
+            act_fn,
+            latent_channels,
+            norm_num_groups,
+            sample_size,
+            scaling_factor,
+            shift_factor,
+            latents_mean,
+            latents_std,
+            force_upcast,
+            use_quant_conv,
+            use_post_quant_conv,
+            mid_block_add_attention,
+        )
+        # The parent wrote the folded channel counts into the config; the config speaks of pictures.
+        self.register_to_config(in_channels=in_channels, out_channels=out_channels)
+        # Tiles are cut from folded pictures.
+        self.tile_sample_min_size //= patch
+        self.tile_latent_min_size //= patch
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels a latent cell spans on a side: 4 for lite, 8 for Stable Diffusion."""
+        return self.config.patch * 2 ** (len(self.config.block_out_channels) - 1)
+
+    def encode(self, x: torch.Tensor, return_dict: bool = True):
+        """(B, 3, H, W) in [-1, 1] -> `AutoencoderKLOutput`, whose `latent_dist.mode()` is (B, 4, h, w).
+
+        Raises ValueError when a side is no multiple of `downsampling`.
+        """
+        if x.shape[-2] % self.downsampling or x.shape[-1] % self.downsampling:
+            height, width = x.shape[-2:]
+            raise ValueError(
+                f"A picture of {width} x {height} px: both sides must be multiples of {self.downsampling}."
+            )
+        return super().encode(tf.pixel_unshuffle(x, self.config.patch), return_dict=return_dict)
+
+    def decode(self, z: torch.Tensor, return_dict: bool = True, generator: torch.Generator | None = None):
+        """Latents (B, 4, h, w) -> `DecoderOutput`, whose `sample` is (B, 3, H, W), about [-1, 1], not clamped."""
+        (folded,) = super().decode(z, return_dict=False, generator=generator)
+        sample = tf.pixel_shuffle(folded, self.config.patch)
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+
+def build_autoencoder(preset: Preset) -> PatchAutoencoderKL:
+    """A randomly initialised E and D of the preset's sizes.
+
+    The folding kind has no attention in the middle (it would cost more than everything else at 32 x 32); `patch=1` is
+    Stable Diffusion's architecture, attention included, so that its weights load.
+    """
+    sizes = preset.autoencoder
+    resolutions = len(sizes.channels)
+    return PatchAutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * resolutions,
+        up_block_types=("UpDecoderBlock2D",) * resolutions,
+        block_out_channels=sizes.channels,
+        layers_per_block=sizes.layers,
+        act_fn="silu",
+        latent_channels=sizes.latent_channels,
+        norm_num_groups=sizes.norm_groups,
+        sample_size=preset.image_size,
+        mid_block_add_attention=sizes.patch == 1,
+        patch=sizes.patch,
+    )

@@ -1,0 +1,141 @@
+"""The autoencoder's job: what a batch is, which loss it gets, how it is measured. The loop is training_loop.py's.
+
+A job is a module whose `forward(batch)` returns a dict of loss terms, their weighted sum under "loss"; the parameters
+that require a gradient are trained. `batch(numbers)` makes the samples of those numbers, `measure()` is called now and
+then with the averaged weights in place and returns numbers for the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .autoencoder import PatchAutoencoderKL
+from .presets import MOTION_MAX, Preset
+from .scenes import draw, sample_scenes
+from .training_data import PictureBatch, PictureSource, held_out_crops, keyed_noise, keyed_rng
+from .warping import to_sampling_grid, warp
+
+POSTERIOR_STREAM, WARP_STREAM = 0x9057, 0x3A79  # set apart random numbers drawn for the same (seed, number)
+
+
+def psnr(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> float:
+    """Peak signal to noise ratio in dB, mean over pictures (B, 3, H, W) in [-1, 1]; `where` (B, 1, H, W) restricts it.
+
+    Pictures with an empty `where` do not count.
+    """
+    error = (picture.clamp(-1, 1) - exact).float().square().mean(1, keepdim=True) / 4  # [0, 1] is the usual range
+    where = torch.ones_like(error) if where is None else where.to(error)
+    area = where.sum((1, 2, 3))
+    mse = (error * where).sum((1, 2, 3))[area > 0] / area[area > 0]
+    return float((-10 * mse.clamp_min(1e-10).log10()).mean())
+
+
+class AutoencoderJob(nn.Module):
+    """E and D: L1 + squares + edges, a little KL, and decoding of warped latents.
+
+        l1      |x' - x|                              colours and shapes
+        square  (x' - x)^2                            what PSNR measures: large errors, at edges, count more
+        edges   |dx' - dx|                            neighbouring differences: sharpness
+        kl      the posterior against N(0, 1), per latent number; its noise makes the latent smooth
+
+    The method warps latents, so warped latents must decode: with probability `equivariance` a sample's latent is moved
+    by a random shift or affine flow of up to `max_cells` cells, and D has to give the picture moved as far.
+    `moving_weight`: how much more a pixel weighs where something moves.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        vae: PatchAutoencoderKL,
+        source: PictureSource,
+        seed: int = 0,
+        equivariance: float = 0.25,
+        moving_weight: float = 2.0,
+        weights: dict[str, float] | None = None,
+        max_cells: float = 3.0,
+        held_out: int = 16,
+    ) -> None:
+        super().__init__()
+        self.vae = vae.requires_grad_(True)
+        self.source, self.seed, self.image_size = source, seed, preset.image_size
+        self.equivariance, self.moving_weight, self.max_cells = equivariance, moving_weight, max_cells
+        self.weights = weights or {"l1": 1.0, "square": 4.0, "edges": 0.5, "kl": preset.autoencoder.kl_weight}
+        self.held_out = held_out
+        self._tests: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def batch(self, numbers: Sequence[int]) -> PictureBatch:
+        return self.source.batch(numbers)
+
+    def random_flow(self, number: int, cells: int) -> Tensor | None:
+        """A backward flow in cells, (2, cells, cells), or None: shifts by whole pixels, or a small affine change."""
+        rng = keyed_rng(self.seed, number, WARP_STREAM)
+        if rng.random() >= self.equivariance:
+            return None
+        pixels = self.vae.downsampling
+        shift = rng.integers(-int(self.max_cells * pixels), int(self.max_cells * pixels) + 1, 2) / pixels
+        flow = torch.tensor(shift, dtype=torch.float32).view(2, 1, 1).expand(2, cells, cells)
+        if rng.random() < 0.5:
+            matrix = torch.tensor(rng.uniform(-0.12, 0.12, (2, 2)), dtype=torch.float32)
+            axis = torch.arange(cells) - (cells - 1) / 2
+            place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))  # (2, cells, cells), x then y
+            flow = 0.5 * flow + torch.einsum("ij,jhw->ihw", matrix, place).clamp(-self.max_cells, self.max_cells)
+        return flow.contiguous()
+
+    def moved(self, z: Tensor, image: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Some samples moved: latents (B, 4, h, w), pictures (B, 3, H, W), where those are known (B, 1, H, W)."""
+        known = torch.ones_like(image[:, :1])
+        flows = {i: f for i, n in enumerate(numbers) if (f := self.random_flow(n, z.shape[-1])) is not None}
+        if not flows:
+            return z, image, known
+        rows, flow = torch.tensor(list(flows), device=z.device), torch.stack(list(flows.values())).to(z.device)
+        # Pixels see the same flow, interpolated linearly (an affine flow stays itself), in pixels.
+        scale = self.vae.downsampling
+        grid = to_sampling_grid(scale * F.interpolate(flow, scale_factor=scale, mode="bilinear", align_corners=False))
+        grid = grid.permute(0, 2, 3, 1)
+        picture = F.grid_sample(image[rows], grid, mode="bicubic", padding_mode="border", align_corners=False)
+        inside = (grid.abs() < 1).all(-1)[:, None].to(known)
+        z = z.index_copy(0, rows, warp(z[rows], flow))
+        return z, image.index_copy(0, rows, picture.clamp(-1, 1)), known.index_copy(0, rows, inside)
+
+    def forward(self, batch: PictureBatch) -> dict[str, Tensor]:
+        posterior = self.vae.encode(batch.image).latent_dist
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        noise = keyed_noise(self.seed, batch.numbers, mean.shape[1:], POSTERIOR_STREAM).to(mean)
+        z, image, known = self.moved(mean + noise * (0.5 * logvar).exp(), batch.image, batch.numbers)
+        decoded = self.vae.decode(z).sample.float()
+
+        weight = known * (1 + self.moving_weight * batch.moving)
+        error = decoded - image
+        across, down = (error.diff(dim=d).abs() * weight.narrow(d, 1, error.shape[d] - 1) for d in (-1, -2))
+        terms = {
+            "l1": (weight * error.abs()).mean(),
+            "square": (weight * error.square()).mean(),
+            "edges": across.mean() + down.mean(),
+            "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
+        }
+        terms["loss"] = sum(self.weights[name] * value for name, value in terms.items())
+        return terms
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """PSNR of D(E(x)) in dB: validation scenes, their moving region, photographs kept out; the latent's spread."""
+        if self._tests is None:
+            scenes = sample_scenes(self.held_out, "val", seed=1)
+            frame = draw(scenes, [2 + 3 * k % (MOTION_MAX - 1) for k in range(len(scenes))], self.image_size)
+            photos = held_out_crops(self.image_size, self.held_out) if self.source.photos else frame.image[:0]
+            self._tests = frame.image, frame.moving, photos
+        image, moving, photos = (t.to(self.vae.device) for t in self._tests)
+        z = self.vae.encode(image).latent_dist.mode()
+        decoded = self.vae.decode(z).sample
+        measured = {
+            "psnr": psnr(decoded, image),
+            "psnr_moving": psnr(decoded, image, moving),
+            "latent_std": float(z.std()),
+        }
+        if len(photos):
+            measured["psnr_photos"] = psnr(self.vae.decode(self.vae.encode(photos).latent_dist.mode()).sample, photos)
+        return measured

@@ -1,0 +1,141 @@
+"""Latents computed once: the autoencoder is frozen while the model trains, so E runs over the data a single time.
+
+A cache is a folder of safetensors shards (float16) and an index.json that says what made them. Each entry is a picture,
+some later frames of it, their motions and the caption. A shard is whole or absent: encoding goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .presets import MOTION_MAX, MOTION_MIN
+from .scenes import draw, sample_scenes
+from .training_data import keyed_rng
+
+MOTION_STREAM = 0x3071  # sets these random numbers apart from others drawn for the same (seed, scene)
+STILL_SHARE = 0.04  # targets that do not move at all: m = 0 has to mean "nothing"
+INDEX_FILE = "index.json"
+
+
+class Latents(NamedTuple):
+    """E of N pictures and of K later frames of each, unscaled posterior modes, float16."""
+
+    source: Tensor  # (N, 4, h, w)
+    target: Tensor  # (N, K, 4, h, w)
+    motion: Tensor  # (N, K) int64, pixels at 256 x 256
+    captions: list[str]  # N
+
+
+def random_motions(seed: int, scene: int, count: int) -> list[int]:
+    """Integer motions of one scene's targets: MOTION_MIN .. MOTION_MAX, spread out by strata, now and then 0."""
+    rng = keyed_rng(seed, scene, MOTION_STREAM)
+    edges = np.linspace(MOTION_MIN, MOTION_MAX + 1, count + 1)
+    motions = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int)
+    return [0 if rng.random() < STILL_SHARE else int(m) for m in motions]
+
+
+def fingerprint(vae: nn.Module) -> str:
+    """A short hash of the autoencoder's encoder weights: other weights, other latents."""
+    digest = hashlib.sha256()
+    for name, value in sorted(vae.state_dict().items()):
+        if not name.startswith(("decoder", "post_quant")):
+            digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def encode(vae: nn.Module, pictures: Tensor, mixed_precision: str = "no", at_once: int = 32) -> Tensor:
+    """Posterior modes, float16 (B, 4, h, w), of pictures (B, 3, H, W) in [-1, 1]."""
+    device, dtype = vae.device, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(mixed_precision)
+    parts = []
+    for part in pictures.split(at_once):
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            parts.append(vae.encode(part.to(device)).latent_dist.mode().half().cpu())
+    return torch.cat(parts)
+
+
+def cache_scenes(
+    vae: nn.Module,
+    folder: str | Path,
+    scenes: int,
+    targets: int = 4,
+    size: int = 128,
+    split: str = "train",
+    seed: int = 0,
+    mixed_precision: str = "no",
+    shard: int = 100,
+    progress_bar: bool = True,
+    on_shard: Callable[[int], None] | None = None,
+) -> Latents:
+    """Draw and encode `scenes` scenes with `targets` frames each into `folder`, or read what is there already.
+
+    Raises ValueError when the folder holds latents of another autoencoder or of other settings.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    made_from = {"autoencoder": fingerprint(vae), "scenes": scenes, "targets": targets, "size": size}
+    made_from |= {"split": split, "seed": seed, "shard": shard}
+    _check_index(folder / INDEX_FILE, made_from)
+
+    starts = range(0, scenes, shard)
+    paths = [folder / f"{split}-{first:06d}.safetensors" for first in starts]
+    missing = [first for first, path in zip(starts, paths, strict=True) if not path.exists()]
+    population = sample_scenes(scenes, split, seed) if missing else []
+    for first in tqdm(missing, desc=f"latents ({split})", unit="shard", disable=not (progress_bar and missing)):
+        part = population[first : first + shard]
+        motions = [random_motions(seed, first + k, targets) for k in range(len(part))]
+        every = [scene for scene in part for _ in range(1 + targets)]
+        frames = draw(every, [m for row in motions for m in (0, *row)], size).image
+        z = encode(vae, frames, mixed_precision).unflatten(0, (len(part), 1 + targets))
+        tensors = {"source": z[:, 0].contiguous(), "target": z[:, 1:].contiguous(), "motion": torch.tensor(motions)}
+        _write(folder / f"{split}-{first:06d}.safetensors", tensors, [scene.caption for scene in part])
+        if on_shard:
+            on_shard(first)
+    return read_latents(paths)
+
+
+def _check_index(path: Path, made_from: dict[str, Any]) -> None:
+    if path.exists():
+        found = json.loads(path.read_text())
+        other = sorted(k for k in {*found, *made_from} if found.get(k) != made_from.get(k))
+        if other:
+            raise ValueError(
+                f"The latents in {path.parent} were made differently ({', '.join(other)}): "
+                "delete the folder or choose another."
+            )
+    path.write_text(json.dumps(made_from, indent=2) + "\n")
+
+
+def _write(path: Path, tensors: dict[str, Tensor], captions: list[str]) -> None:
+    temporary = path.with_suffix(f".writing-{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata={"captions": json.dumps(captions)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_latents(paths: list[Path]) -> Latents:
+    """The shards as one. Raises FileNotFoundError when one is missing."""
+    parts: dict[str, list[Tensor]] = {"source": [], "target": [], "motion": []}
+    captions: list[str] = []
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"Latents {path} are missing: encode them again.")
+        with safe_open(path, "pt") as file:
+            for name, tensors in parts.items():
+                tensors.append(file.get_tensor(name))
+            captions += json.loads(file.metadata()["captions"])
+    return Latents(*(torch.cat(tensors) for tensors in parts.values()), captions)

@@ -1,0 +1,164 @@
+"""The model's job: Eq. 3 and 8 of the paper on cached latents, with conditions dropped. The loop is training_loop.py's.
+
+A job is a module whose `forward(batch)` returns a dict of loss terms, their weighted sum under "loss" (see
+autoencoder_job.py). This file knows latents, prompts and losses; it never sees a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from .diffusion import alphas_cumprod, q_sample, velocity
+from .guidance import DropMasks, drop, drop_masks
+from .latent_cache import Latents
+from .losses import (
+    DecoderFeatures,
+    VGG19Features,
+    diffusion_loss,
+    perceptual_loss,
+    smoothness_loss,
+    total_loss,
+    warp_loss,
+)
+from .model import Pix2GifModel
+from .presets import Preset
+from .text import NULL_PROMPT, motion_prompt, tokenize
+from .training_data import keyed_noise, keyed_rng
+
+PAIR_STREAM, NOISE_STREAM = 0x9A18, 0x4015  # set apart random numbers drawn for the same (seed, number)
+
+
+class ModelBatch(NamedTuple):
+    """What the model trains on. Latents are unscaled."""
+
+    source: Tensor  # (B, 4, h, w) E(c_I)
+    target: Tensor  # (B, 4, h, w) E of the later frame
+    input_ids: Tensor  # (B, tokens); the null prompt's where the text is dropped
+    motion: Tensor  # (B,) int64
+    timestep: Tensor  # (B,) int64, uniform in 0 .. T - 1
+    noise: Tensor  # (B, 4, h, w)
+    drop_image: Tensor  # (B,) bool
+    drop_motion: Tensor  # (B,) bool
+
+
+class ModelJob(nn.Module):
+    """Text encoder, M, FNet and UNet together on cached latents, with the preset's mix of losses (section 3.4).
+
+    What is dropped: E(c_I) = 0, hence z_W = 0, and nothing asks such a sample's warp to be right; the prompt "";
+    c_M = 0 and no number in the prompt. Only parameters that require a gradient are trained: `preset.train_text` decides
+    about the text encoder.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        model: Pix2GifModel,
+        tokenizer: PreTrainedTokenizerFast,
+        vae: AutoencoderKL,
+        latents: Latents,
+        seed: int = 0,
+        held_out: Latents | None = None,
+    ) -> None:
+        super().__init__()
+        self.preset, self.tokenizer, self.latents, self.held_out, self.seed = preset, tokenizer, latents, held_out, seed
+        self.vae = vae.requires_grad_(False)  # only for callbacks that want to look
+        self.model = model.requires_grad_(True)
+        model.text_encoder.requires_grad_(preset.train_text)
+        self.weights = {k: w for k, w in preset.loss_weights.items() if w and (k == "diffusion" or model.uses_warp)}
+        if model.variant != "full":
+            self.weights.pop("perceptual", None)  # L_P is what "full" adds to "warp-concat"
+        self.scale = float(vae.config.scaling_factor)
+        self.image_scale = self.scale if preset.scale_image_latents else 1.0
+        self.features = None
+        if "perceptual" in self.weights:
+            decoder = preset.perceptual_network == "decoder"
+            self.features = DecoderFeatures(vae, scaled=preset.scale_image_latents) if decoder else VGG19Features()
+        self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
+
+    def train(self, mode: bool = True) -> ModelJob:
+        """What is frozen stays in eval mode."""
+        super().train(mode)
+        self.vae.eval()
+        if not self.preset.train_text:
+            self.model.text_encoder.eval()
+        return self
+
+    def batch(self, numbers: Sequence[int]) -> ModelBatch:
+        """Sample n: a random pair of the cache, its timestep, noise and dropped conditions, all keyed by (seed, n)."""
+        rngs = [keyed_rng(self.seed, n, PAIR_STREAM) for n in numbers]
+        entries = [int(rng.integers(len(self.latents.source))) for rng in rngs]
+        frames = [int(rng.integers(self.latents.target.shape[1])) for rng in rngs]
+        timesteps = [int(rng.integers(self.preset.train_timesteps)) for rng in rngs]
+        drops = drop_masks(numbers, self.seed, self.preset)
+        noise = keyed_noise(self.seed, numbers, self.latents.source.shape[1:], NOISE_STREAM)
+        return self._assemble(self.latents, entries, frames, timesteps, noise, drops)
+
+    def _assemble(self, latents: Latents, entries, frames, timesteps, noise: Tensor, drops: DropMasks) -> ModelBatch:
+        motion = latents.motion[entries, frames]
+        captions = [latents.captions[k] for k in entries]
+        prompts = [
+            NULL_PROMPT if no_text else caption if no_motion else motion_prompt(caption, m)
+            for caption, m, no_text, no_motion in zip(
+                captions, motion.tolist(), drops.text.tolist(), drops.motion.tolist(), strict=True
+            )
+        ]
+        source, target = latents.source[entries].float(), latents.target[entries, frames].float()
+        ids = tokenize(self.tokenizer, prompts)
+        return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion)
+
+    def forward(self, batch: ModelBatch) -> dict[str, Tensor]:
+        # 1. Conditions: c_L, E(c_I) or nothing, F and z_W (Eq. 5-6).
+        c_L = self.model.condition(batch.input_ids, batch.motion, ~batch.drop_motion)  # (B, tokens, w)
+        image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
+        flow, z_W = self.model.warp(image, c_L)
+        # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
+        x0 = self.scale * batch.target
+        z_t = q_sample(x0, batch.noise, batch.timestep, self.alphas_cumprod)
+        prediction = self.model(z_t, batch.timestep, image, z_W, c_L)
+        wanted = batch.noise
+        if self.preset.prediction_type == "v_prediction":
+            wanted = velocity(x0, batch.noise, batch.timestep, self.alphas_cumprod)
+        terms = {"diffusion": diffusion_loss(prediction, wanted)}
+        # 3. The warp's own terms, of the samples that have a picture; a mean over all, so that batches add up.
+        kept = ~batch.drop_image
+        share = kept.float().mean()
+        if self.weights.keys() - {"diffusion"}:
+            warped, target = z_W[kept], self.image_scale * batch.target[kept]
+            some = bool(kept.any())
+            nothing = 0.0 * z_W.sum()
+            if "warp" in self.weights:
+                terms["warp"] = share * warp_loss(warped, target) if some else nothing
+            if "smooth" in self.weights:
+                terms["smooth"] = share * smoothness_loss(flow[kept]) if some else nothing
+            if self.features is not None:
+                like = target if self.preset.perceptual_target == "target" else image[kept]
+                terms["perceptual"] = share * self._perceptual(like, warped) if some else nothing
+        return {"loss": total_loss(terms, self.weights), **terms}
+
+    def _perceptual(self, like: Tensor, warped: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(like)
+        return perceptual_loss(wanted, self.features(warped))
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """The losses on held-out scenes at fixed times and noises, nothing dropped; val_copy: L_W of no warp."""
+        if self.held_out is None:
+            return {}
+        count, targets = self.held_out.motion.shape
+        entries, frames = [k for k in range(count) for _ in range(targets)], list(range(targets)) * count
+        total = len(entries)
+        timesteps = [int((k + 0.5) * self.preset.train_timesteps / total) for k in range(total)]
+        noise = keyed_noise(0, range(total), self.held_out.source.shape[1:], NOISE_STREAM)
+        nothing = torch.zeros(total, dtype=torch.bool)
+        batch = self._assemble(self.held_out, entries, frames, timesteps, noise, DropMasks(nothing, nothing, nothing))
+        batch = ModelBatch(*(part.to(self.alphas_cumprod.device) for part in batch))
+        terms = self(batch)
+        copy = warp_loss(self.image_scale * batch.source, self.image_scale * batch.target)
+        return {**{f"val_{name}": float(value) for name, value in terms.items()}, "val_copy": float(copy)}

@@ -1,0 +1,170 @@
+"""Training, from a preset to saved weights: first the autoencoder, then the model on its latents (paper section 4.1).
+
+What is learnt is in autoencoder_job.py and model_job.py, how in training_loop.py, from what in training_data.py and
+latent_cache.py. This file only puts them together.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from .autoencoder import PatchAutoencoderKL, build_autoencoder
+from .autoencoder_job import AutoencoderJob
+from .hardware import choose_precision
+from .latent_cache import cache_scenes, fingerprint
+from .model import Pix2GifModel
+from .model_job import ModelJob
+from .motion_embedding import MotionEmbedding
+from .presets import Preset
+from .pretrained import build_components, resolve_weights
+from .training_data import PictureSource
+from .training_loop import Run, fit
+from .warping import FlowNet
+
+LOADERS = {  # the folders of a set of weights and the classes that read them
+    "vae": PatchAutoencoderKL,
+    "tokenizer": PreTrainedTokenizerFast,
+    "text_encoder": CLIPTextModel,
+    "motion_embedding": MotionEmbedding,
+    "flow_net": FlowNet,
+    "unet": UNet2DConditionModel,
+}
+SAMPLING_FIELDS = ("sampler", "sampling_steps", "spacing", "s_T", "s_I", "s_M", "name", "steps", "autoencoder")
+
+
+def train_autoencoder(
+    preset: Preset,
+    out: str | Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    init: str | Path | None = None,
+    photo_share: float = 0.35,
+    photos: str | Path | None = None,
+    equivariance: float = 0.25,
+    moving_weight: float = 2.0,
+    held_out: int = 16,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train E and D on drawn frames and crops of photographs; saves `out`/vae. Returns the summary of `fit`.
+
+    steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
+    init            "lite" or a folder of weights whose autoencoder to start from
+    photo_share     share of photographs, from scikit-image and scikit-learn (0 needs neither) and the folder `photos`
+    equivariance    share of samples whose latent is warped; moving_weight, held_out: see `AutoencoderJob`
+    options         fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
+
+    The saved scaling factor, 1 / std of the latents, is measured at the end. Errors: those of `fit`, ValueError for a
+    setting out of range, ModuleNotFoundError when the photographs' packages are missing.
+    """
+    sizes = preset.autoencoder
+    run = _run(preset, sizes, out, steps, minutes, seed, options)
+    if init is None:
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is left alone
+            torch.manual_seed(seed)
+            vae = build_autoencoder(preset)
+    else:
+        vae = load_component(init, "vae")
+    source = PictureSource(preset.image_size, seed, photo_share, photos)
+    job = AutoencoderJob(preset, vae, source, seed, equivariance, moving_weight, held_out=held_out)
+    settings = {"job": "autoencoder", "autoencoder": _plain(vae.config), "batch_size": run.batch_size, "seed": seed}
+    settings |= {"photo_share": photo_share, "photographs": len(source.photos)}
+    settings |= {"equivariance": equivariance, "moving_weight": moving_weight}
+    summary = fit(job, run, settings)
+
+    with torch.no_grad():
+        pictures = source.batch(range(128)).image
+        latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)])
+    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    vae.save_pretrained(Path(out) / "vae")
+    return summary | {"scaling_factor": vae.config.scaling_factor}
+
+
+def train_model(
+    preset: Preset,
+    out: str | Path,
+    *,
+    vae: str | Path | AutoencoderKL | None = None,
+    init: str | Path | None = None,
+    scenes: int = 4000,
+    targets: int = 4,
+    latents: str | Path | None = None,
+    held_out: int = 16,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train text encoder, motion embedding, FlowNet and UNet together; saves each below `out`. Returns `fit`'s summary.
+
+    vae             an autoencoder, or the folder of one (None: the one of `init`); it stays as it is
+    init            "lite" or a folder of weights to start from, of the preset's sizes and variant
+    scenes, targets the data: how many scenes, and frames of each; encoded once into `latents` (`out`/latents)
+    held_out        validation scenes measured at every callback (0: none)
+    steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
+    options         fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
+
+    Errors: those of `fit` and `cache_scenes`, ValueError when no autoencoder is given.
+    """
+    run = _run(preset, preset, out, steps, minutes, seed, options)
+    if vae is None and init is None:
+        raise ValueError("The model needs an autoencoder: give vae, the folder that train_autoencoder saved.")
+    if not isinstance(vae, AutoencoderKL):
+        vae = load_component(init if vae is None else vae, "vae")
+    if init is None:
+        parts = build_components(preset, seed=seed)
+    else:
+        parts = {name: load_component(init, name) for name in LOADERS if name != "vae"}
+    model = Pix2GifModel(*(parts[k] for k in ("text_encoder", "motion_embedding", "flow_net", "unet")), preset.variant)
+
+    precision = choose_precision(run.mixed_precision, run.cpu)
+    folder = Path(out) / "latents" if latents is None else Path(latents)
+    cached = {"size": preset.image_size, "mixed_precision": precision, "progress_bar": run.progress_bar}
+    data = cache_scenes(vae.eval(), folder, scenes, targets, split="train", seed=seed, **cached)
+    val = cache_scenes(vae, folder / "val", held_out, 2, split="val", seed=seed, **cached) if held_out else None
+    job = ModelJob(preset, model, parts["tokenizer"], vae, data, seed, val)
+    training = {k: v for k, v in asdict(preset).items() if k not in SAMPLING_FIELDS}
+    settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
+    settings |= {"scenes": scenes, "targets": targets, "autoencoder": fingerprint(vae)}
+    summary = fit(job, run, settings)
+    for name, part in {**parts, "vae": vae}.items():
+        part.save_pretrained(Path(out) / name)
+    return summary
+
+
+def load_component(weights: str | Path, name: str) -> Any:
+    """One part of a set of weights: `weights` is "lite", a folder that holds a folder `name`, or that folder itself.
+
+    Raises FileNotFoundError when there is no such part.
+    """
+    folder = Path(resolve_weights(weights))
+    if (folder / name).is_dir():
+        folder = folder / name
+    marker = "tokenizer.json" if name == "tokenizer" else "config.json"
+    if folder.name != name or not (folder / marker).is_file():
+        raise FileNotFoundError(f"No {name} in {folder}: give a folder of weights that training saved.")
+    return LOADERS[name].from_pretrained(folder)
+
+
+def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int, options: dict[str, Any]) -> Run:
+    """The run that the preset describes (`rates`: the part with this job's rates), as changed by the options."""
+    if steps is None and minutes is None:
+        steps = rates.steps
+    defaults = {name: getattr(rates, name) for name in ("batch_size", "learning_rate", "warmup_steps")}
+    defaults |= {name: getattr(preset, name) for name in ("grad_clip", "weight_decay", "ema_decay")}
+    return Run(out=out, steps=steps, minutes=minutes, seed=seed, **{**defaults, **options})
+
+
+def _plain(values: Any) -> Any:
+    """As JSON would have it (tuples become lists), to compare with what a checkpoint holds."""
+    return json.loads(
+        json.dumps({k: v for k, v in dict(values).items() if not k.startswith("_") and k != "scaling_factor"})
+    )
