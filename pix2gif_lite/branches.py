@@ -1,0 +1,54 @@
+"""The guidance branches of a batch of frames: what each gives the UNet, by the table in guidance.py.
+
+Flow and warp are computed here, once for each branch: they depend on the picture, the text and the motion, not on the
+noise. This file knows no scales and no sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .model import Pix2GifModel
+from .sampling import Branch
+from .warping import identity_grid
+
+
+def make_branches(
+    model: Pix2GifModel,
+    names: Sequence[str],
+    image_latents: Tensor,
+    c_T: Tensor,
+    null: Tensor,
+    motion: Tensor,
+    s_M: float | None = None,
+) -> tuple[dict[str, Branch], Tensor]:
+    """The conditions of the named branches, and the flow of the last of them, the fullest: (B, 2, h, w) in cells.
+
+    image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts and null (77, w) of the empty one; motion (B,).
+    Without `s_M` every branch has its c_M (the paper's), with it the full branch alone. The flow is 0 for variants
+    without a warp and for a dropped picture.
+    """
+    # image -> E(c_I) or 0,  c_L -> text plus motion,  F, z_W -> the branch's own flow and warped source
+    null, keep = null.expand_as(c_T), torch.full((len(motion),), s_M is None, device=motion.device)
+    branches, F = {}, None
+    for name in names:
+        image = torch.zeros_like(image_latents) if name == "none" else image_latents
+        text = null if name in ("none", "image") else c_T
+        c_L = model.add_motion(text, motion, None if name == "full" else keep)
+        F, z_W = model.warp(image, c_L)
+        branches[name] = Branch(image, z_W, c_L)
+    if F is None or name == "none":
+        return branches, torch.zeros_like(image_latents[:, :2], dtype=torch.float32)
+    return branches, in_cells(F.float(), model.flow_net.config.flow_mode)
+
+
+def in_cells(flow: Tensor, flow_mode: str) -> Tensor:
+    """A flow of FlowNet (B, 2, h, w) as a displacement in cells: absolute places lose their own cell's."""
+    if flow_mode == "displacement":
+        return flow
+    h, w = flow.shape[-2:]
+    place = ((flow + 1) * flow.new_tensor([w, h])[:, None, None] - 1) / 2  # the inverse of to_sampling_grid
+    return place - identity_grid(h, w, flow.device)

@@ -1,0 +1,119 @@
+"""Between the user's picture and the model's: sizes, conversions, and the detail that the autoencoder loses.
+
+The model works at one size (short side 128 px for lite) and its autoencoder blurs. Neither should be seen in a large
+photograph, and since every frame is the source picture moved by a known flow F, neither has to be:
+
+    frame at full size = up(frame) + W( source - up(D(E(source))), F )
+
+what E and D lost of the source, warped along. With F = 0 and a perfect sampler that is the source itself, to the bit of
+a grey level. Where F looks outside of the picture nothing is added. This file knows no model: tensors and PIL images.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as tf
+from PIL import Image
+from torch import Tensor
+
+from .pictures import open_image
+
+WORK_ASPECT = 4  # long side / short side of the work picture: a longer strip is squeezed, for memory's sake
+BAND_PIXELS = 1 << 20  # warped at a time, so that a 12-megapixel photograph needs no gigabytes
+
+
+def to_source(image: Any) -> Image.Image:
+    """The user's picture, upright RGB: a path, a PIL image, a uint8 array (H, W, 3) or a tensor (3, H, W) in [-1, 1].
+
+    Raises FileNotFoundError and ValueError as `open_image` does.
+    """
+    if isinstance(image, Tensor):
+        if image.ndim == 4 and len(image) == 1:
+            image = image[0]
+        if image.ndim != 3 or image.shape[0] != 3 or not bool(torch.isfinite(image).all()):
+            raise ValueError(f"A tensor of shape {tuple(image.shape)} is no picture: give finite (3, H, W) in [-1, 1].")
+        image = to_pil(image)
+    elif isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            raise ValueError(f"A {image.dtype} array of shape {image.shape} is no picture: give uint8 (H, W, 3).")
+        image = Image.fromarray(image)
+    return open_image(image)
+
+
+def to_pil(picture: Tensor) -> Image.Image:
+    """(3, H, W) in [-1, 1], clamped and rounded, as an RGB image."""
+    levels = (picture.detach().float().cpu().clamp(-1, 1) + 1).mul_(127.5).round_().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as float32 (1, 3, H, W) in [-1, 1]."""
+    levels = torch.from_numpy(np.array(image.convert("RGB")))
+    return levels.permute(2, 0, 1)[None].float().div_(127.5).sub_(1)
+
+
+def work_size(size: tuple[int, int], short_side: int, multiple: int) -> tuple[int, int]:
+    """(width, height) px the model works at for a picture of that (width, height): the short side is `short_side`, the
+    aspect kept to the nearest multiple, at most 4 : 1."""
+    short = min(size)
+    sides = (min(length / short, WORK_ASPECT) * short_side for length in size)
+    return tuple(max(1, round(side / multiple)) * multiple for side in sides)
+
+
+def fit_size(size: tuple[int, int], wanted: int | tuple[int, int] | None) -> tuple[int, int]:
+    """(width, height) of the frames: None is the source's size, a number the longest side, a pair the size itself."""
+    if wanted is None:
+        return size
+    pair = not isinstance(wanted, int)
+    sides = tuple(wanted) if pair else tuple(max(1, round(length * wanted / max(size))) for length in size)
+    if len(sides) != 2 or not all(isinstance(side, int) and 8 <= side <= 16384 for side in (*sides, max(sides))):
+        raise ValueError(f"The output size {wanted!r} makes frames of {sides} px: give sides from 8 to 16384 px.")
+    return sides
+
+
+def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) at another (width, height): bicubic, averaging where it shrinks, one linear map for all channels."""
+    if pictures.shape[-2:] == size[::-1]:
+        return pictures
+    return tf.interpolate(pictures, size[::-1], mode="bicubic", antialias=True, align_corners=False)
+
+
+def lost_detail(source: Image.Image, decoded: Tensor) -> Tensor:
+    """source - up(D(E(source))), float32 (1, 3, H, W) at the source's size; `decoded` is D(E(source)), (1, 3, h, w)."""
+    return to_tensor(source).to(decoded.device).sub_(resize(decoded.float(), source.size))
+
+
+def add_detail(frame: Tensor, lost: Tensor, flow: Tensor) -> Tensor:
+    """A frame (1, 3, H, W) plus the detail lost of the source, same size, carried along by the flow.
+
+    flow: (1, 2, h, w), backward, in cells of its own grid, x then y: the frame's place p shows the source's p + flow.
+    """
+    # flow  -> F, enlarged to H x W
+    # place -> p + F(p), in grid_sample's coordinates: -1 and 1 are the picture's outer edges
+    height, width = frame.shape[-2:]
+    h, w = flow.shape[-2:]
+    result = frame.clone()
+    band = max(1, BAND_PIXELS // width)
+    for top in range(0, height, band):
+        # 1. the centre of every pixel of this band, in grid_sample's coordinates
+        y = (2 * torch.arange(top, min(top + band, height), device=frame.device) + 1) / height - 1
+        x = (2 * torch.arange(width, device=frame.device) + 1) / width - 1
+        here = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]  # (1, band, W, 2)
+        # 2. the flow there, from cells to the same coordinates (one cell of w is 2 / w)
+        F = tf.grid_sample(flow.float(), here, mode="bilinear", padding_mode="border", align_corners=False)
+        F = F.permute(0, 2, 3, 1) * F.new_tensor([2 / w, 2 / h])
+        # 3. look there; what lies outside is 0
+        detail = tf.grid_sample(lost, here + F, mode="bilinear", padding_mode="zeros", align_corners=False)
+        result[..., top : top + band, :] += detail
+    return result
+
+
+def chunks(count: int, largest: int) -> list[range]:
+    """0 .. count - 1 in runs of nearly equal length, each at most `largest`."""
+    parts = math.ceil(count / largest)
+    ends = [round(k * count / parts) for k in range(parts + 1)] if parts else [0]
+    return [range(a, b) for a, b in zip(ends, ends[1:], strict=False)]

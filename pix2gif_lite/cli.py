@@ -1,0 +1,208 @@
+"""`pix2gif-lite`: the command line. Options and exit codes here, what the commands do in commands.py.
+
+Exit codes: 0 done, 1 training diverged, 2 bad input (one sentence on stderr, nothing written), 130 stopped by Ctrl-C.
+Nothing heavy is imported before a command runs, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from . import __version__, commands
+from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, PRESETS, SLIDERS, VARIANTS
+
+MOTIONS = ",".join(str(m) for m in DEMO_MOTIONS)
+DATA_SPLITS = ("train", "val", "test", "test_pairs", "test_open")
+
+
+class BadOption(ValueError):
+    """An option that argparse refused, as a sentence."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is one sentence and no page of usage."""
+
+    def error(self, message: str) -> None:
+        raise BadOption(f"{message[0].upper()}{message[1:]}: see {self.prog} --help.")
+
+
+def number(name: str, low: float, high: float, whole: bool = False) -> Callable[[str], float]:
+    """A converter for argparse: a number from low to high, an int where `whole`."""
+
+    def convert(text: str) -> float:
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:  # also true for NaN
+            kind = "a whole number" if whole else "a number"
+            raise argparse.ArgumentTypeError(f"{name} is {text!r}, give {kind} from {low:g} to {high:g}")
+        return value
+
+    return convert
+
+
+def add_slider(group: argparse._ActionsContainer, flag: str, name: str, default: float | None, shown: str) -> None:
+    """An option whose range and help come from the table that the notebooks' sliders use."""
+    slider = SLIDERS[name]
+    whole = float(slider.step).is_integer() and name != "fps"
+    unit = f" {slider.unit}" if slider.unit else ""
+    low, high = (int(value) if float(value).is_integer() else value for value in (slider.minimum, slider.maximum))
+    text = f"{slider.help}; {low}-{high}{unit} (default: {shown})"
+    convert = number(name, slider.minimum, slider.maximum, whole)
+    group.add_argument(flag, type=convert, default=default, metavar="N", help=text)
+
+
+def add_device(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = Parser(
+        prog="pix2gif-lite",
+        description="A picture and a caption become a GIF: Pix2Gif's motion-guided diffusion, small enough for a laptop.",
+        epilog=f"Example: pix2gif-lite generate --image my.png --caption 'a red balloon is rising' --motion {MOTIONS}",
+    )
+    parser.add_argument("--version", action="version", version=f"pix2gif-lite {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for name, add in {
+        "generate": add_generate,
+        "train": add_train,
+        "scenes": add_scenes,
+        "evaluate": add_evaluate,
+        "info": add_info,
+    }.items():
+        text = str(getattr(commands, name).__doc__).splitlines()[0]
+        add(subparsers.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text))
+    return parser
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to make")
+    what.add_argument("--image", metavar="FILE", help="the picture to move, any size (default: a picture that comes along)")
+    what.add_argument("--caption", metavar="TEXT", help="what moves and how, such as 'a red balloon is rising'")
+    what.add_argument(
+        "--motion",
+        default=MOTIONS,
+        metavar="LIST",
+        help="one number a frame: how far things have moved, in pixels at 256 x 256; "
+        f"{MOTION_MIN}-{MOTION_MAX} was trained with, 0 is the picture itself, fractions are fine (default: {MOTIONS})",
+    )
+    what.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
+    file = parser.add_argument_group("the file")
+    file.add_argument("--out", default="out.gif", metavar="FILE", help=".gif, .webp or .mp4 (default: out.gif)")
+    add_slider(file, "--fps", "fps", SLIDERS["fps"].default, f"{SLIDERS['fps'].default:g}")
+    file.add_argument("--loop", choices=("forward", "pingpong", "none"), default="forward", help="(default: forward)")
+    file.add_argument(
+        "--palette", choices=("auto", "global", "frame"), default="auto", help="of a GIF: one, or one a frame (default: auto)"
+    )
+    file.add_argument(
+        "--size", type=number("size", 8, 16384, True), metavar="PX", help="longest side of the frames (default: the picture's)"
+    )
+    file.add_argument("--no-detail", dest="detail", action="store_false", help="leave out what the autoencoder loses")
+    how = parser.add_argument_group("how")
+    add_slider(how, "--steps", "steps", None, "the weights' own")
+    how.add_argument("--sampler", metavar="NAME", help="dpmpp_2m or euler_ancestral (default: the weights' own)")
+    add_slider(how, "--s-T", "s_T", None, "the weights' own")
+    add_slider(how, "--s-I", "s_I", None, "the weights' own")
+    add_slider(how, "--s-M", "s_M", None, "none, the paper's formula")
+    how.add_argument("--noise", default="shared", metavar="KIND", help="shared by all frames, or independent (default: shared)")
+    add_slider(how, "--seed", "seed", 0, "0")
+    add_device(how)
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", choices=("model", "autoencoder"), default="model", help="(default: model)")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="lite", help="sizes and rates (default: lite)")
+    parser.add_argument("--variant", choices=VARIANTS, help="the paper's ablation (default: the preset's)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights, log, checkpoints and samples")
+    parser.add_argument("--data", metavar="DIR", help="autoencoder: a folder of pictures to add (default: drawn scenes)")
+    parser.add_argument("--vae", metavar="DIR", help="model: a trained autoencoder (default: of --init; for lite, the shipped)")
+    parser.add_argument("--init", metavar="W", help="weights to start from: lite or a folder (default: from scratch)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, to the bit")
+    end = parser.add_argument_group("how long: whichever comes first")
+    end.add_argument("--minutes", type=number("minutes", 0.01, 1e6), metavar="N")
+    end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
+    how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
+    how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")
+    how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
+    how.add_argument("--mixed-precision", choices=("auto", "no", "fp16", "bf16"), default="auto")
+    how.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_slider(how, "--seed", "seed", 0, "0")
+
+
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="PATH", help="FILE.png: one sheet; else a folder for GIFs")
+    parser.add_argument("--count", type=number("count", 1, 100_000, True), default=64, metavar="N", help="(default: 64)")
+    parser.add_argument("--split", choices=DATA_SPLITS, default="train", help="(default: train)")
+    parser.add_argument("--size", type=number("size", 32, 1024, True), default=128, metavar="PX", help="(default: 128)")
+    add_slider(parser, "--seed", "seed", 0, "0")
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
+    parser.add_argument("--quick", action="store_true", help="fewer scenes: minutes, not a quarter of an hour")
+    parser.add_argument("--scenes", type=number("scenes", 1, 10_000, True), default=200, metavar="N", help="(default: 200)")
+    parser.add_argument("--out", metavar="DIR", help="folder for results.json, the table and sheets of pictures")
+    add_slider(parser, "--steps", "steps", None, "the weights' own")
+    parser.add_argument("--sampler", metavar="NAME", help="dpmpp_2m or euler_ancestral (default: the weights' own)")
+
+
+def add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
+
+
+def _join_negatives(arguments: Sequence[str]) -> list[str]:
+    """ "--motion -3,4" as "--motion=-3,4": argparse takes the number for an option and says so, misleadingly."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-[\d.]", argument):
+            joined[-1] += "=" + argument
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _note(message: Warning | str, *_: object) -> None:
+    print(f"Note: {message}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (None: this process's) and return its exit code."""
+    try:
+        args = build_parser().parse_args(_join_negatives(sys.argv[1:] if argv is None else argv))
+        with warnings.catch_warnings():
+            warnings.showwarning = _note  # put back by catch_warnings
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, message="Motion |The caption ")  # our own
+            getattr(commands, args.command)(args)
+    except SystemExit as stop:  # --help, --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt as stop:
+        print(f"Stopped. {stop}".strip(), file=sys.stderr)
+        return 130
+    except FloatingPointError as error:
+        return _refuse(error, 1)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        return _refuse(error, 2)
+    return 0
+
+
+def _refuse(error: Exception, code: int) -> int:
+    if isinstance(error, OSError) and error.strerror:  # raised by the system, not by us: "[Errno 28] No space ..."
+        where = f" ({error.filename})" if error.filename else ""
+        error = OSError(f"The system refused: {error.strerror}{where}.")
+    print(" ".join(str(error).split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

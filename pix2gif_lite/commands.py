@@ -1,0 +1,230 @@
+"""What the commands do. Each takes the parsed options of cli.py; the heavy imports wait until the cheap checks are passed."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .presets import DEMO_MOTIONS, get_preset
+from .request import check_folder, check_motions, choose_device, parse_motions
+
+ASSETS = Path(__file__).parent / "assets"
+EXAMPLE_IMAGE, EXAMPLE_CAPTION = ASSETS / "example.png", ASSETS / "example.txt"
+
+
+def generate(args: argparse.Namespace) -> None:
+    """Turn a picture and a caption into a GIF."""
+    from tqdm import tqdm
+
+    from .gifs import check_output
+
+    # 1. What can be refused without a model is refused first.
+    motions = check_motions(parse_motions(args.motion))
+    image = EXAMPLE_IMAGE if args.image is None else args.image
+    caption = args.caption
+    if caption is None:
+        if args.image is not None:
+            raise ValueError("There is no caption: say what moves and how, such as --caption 'a red balloon is rising'.")
+        caption = EXAMPLE_CAPTION.read_text(encoding="utf-8").strip()
+    if not caption.strip():
+        raise ValueError(f"The caption {caption!r} is empty: say in a few words what moves and how.")
+    from .pictures import open_image
+
+    source = open_image(image)
+    check_output(args.out)
+    form = "{desc}: {percentage:3.0f}%|{bar:24}| {elapsed}"
+    with tqdm(total=1.0, desc="importing", bar_format=form, delay=1, leave=False, disable=None) as bar:
+
+        def advance(stage: str, done: float) -> None:
+            bar.set_description(stage, refresh=False)
+            bar.update(done - bar.n)
+
+        # 2. The model, then the frames, then the file.
+        clock = time.perf_counter()
+        from .pipeline import Pix2GifPipeline
+        from .result import Clock
+
+        stages = Clock()
+        stages.times["import"] = stages.last - clock
+        advance("loading", 0.2)
+        device = choose_device(args.device)
+        pipe = Pix2GifPipeline.from_pretrained(args.weights).to(device)
+        stages.lap("load")
+        advance("drawing", 0.3)
+        out = pipe(
+            source,
+            caption,
+            motions,
+            steps=args.steps,
+            sampler=args.sampler,
+            s_T=args.s_T,
+            s_I=args.s_I,
+            s_M=args.s_M,
+            seed=args.seed,
+            noise=args.noise,
+            detail=args.detail,
+            output_size=args.size,
+            callback=lambda state: advance("drawing", 0.3 + 0.6 * state["progress"]),
+        )
+        stages.times |= out.timings
+        stages.last = time.perf_counter()
+        advance("saving", 0.9)
+        path = out.save(args.out, args.fps, args.loop, args.palette)
+        stages.lap("save")
+        measured = out.measured()
+    # 3. What came of it.
+    width, height = out.frames[0].size
+    print(f"{path}: {len(motions)} frames of {width} x {height} px, {path.stat().st_size / 1024:.0f} KiB")
+    print(f"caption: {caption}")
+    stages.times["total"] = sum(stages.times.values())
+    print("seconds: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.times.items()))
+    print("frame  motion asked  measured  (px at 256 x 256)")
+    for k, (asked, found) in enumerate(zip(motions, measured, strict=True), start=1):
+        print(f"{k:5d}  {asked:12g}  {found:8.1f}")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train the model, or its autoencoder, on drawn scenes."""
+    out, preset = Path(args.out), get_preset(args.preset)
+    if args.variant:
+        preset = preset.with_changes(variant=args.variant)
+    autoencoder = args.what == "autoencoder"
+    if args.data and not autoencoder:
+        raise ValueError(f"Training the model on your own GIFs (--data {args.data}) is not in this version: leave it out.")
+    if args.data and not os.path.isdir(args.data):
+        raise FileNotFoundError(f"There is no folder {args.data!r}: give one with pictures, or leave --data out.")
+    if autoencoder and (args.vae or args.variant or args.scenes):
+        raise ValueError("--vae, --variant and --scenes are for `train model`: leave them out.")
+    check_folder(out)
+    from .pretrained import LITE_WEIGHTS, resolve_weights
+
+    for weights in filter(None, (args.vae, args.init)):
+        resolve_weights(weights)
+    vae = args.vae or args.init or ("lite" if preset.name == "lite" and LITE_WEIGHTS.is_dir() else None)
+    if not autoencoder and vae is None:
+        command = f"pix2gif-lite train autoencoder --preset {preset.name} --out runs/vae"
+        raise ValueError(f"The model needs an autoencoder: run `{command}`, then give --vae runs/vae.")
+    from . import samples
+    from .training import train_autoencoder, train_model
+
+    common = {
+        "steps": args.steps,
+        "minutes": args.minutes,
+        "seed": args.seed,
+        "init": args.init,
+        "resume": args.resume,
+        "mixed_precision": args.mixed_precision,
+        "cpu": args.cpu,
+        "callback_every": args.samples_every,
+    }
+    optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes}
+    common |= {name: value for name, value in optional.items() if value is not None}
+    try:
+        if autoencoder:
+            summary = train_autoencoder(preset, out, photos=args.data, callback=samples.of_autoencoder, **common)
+        else:
+            summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
+            samples.whole_pipeline(preset, out).save_config(out)  # now the folder is one that --weights takes
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"The checkpoint in {out} is kept: the same command with --resume goes on.") from None
+    print(f"{out}: trained for {summary['steps']} steps, samples in {out / samples.FOLDER}")
+    for name, value in summary.items():
+        print(f"  {name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def scenes(args: argparse.Namespace) -> None:
+    """Draw the default data: a contact sheet, or a folder of GIFs with captions and exact motion."""
+    out = Path(args.out)
+    sheet = out.suffix.lower() in (".png", ".jpg", ".webp")
+    if sheet and not out.parent.is_dir():
+        raise FileNotFoundError(f"The folder {str(out.parent)!r} does not exist: create it or choose another.")
+    check_folder(out.parent if sheet else out)
+    if not sheet and out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(f"The folder {args.out!r} is not empty: give a new one.")
+    from tqdm import tqdm
+
+    from .scenes import draw, sample_scenes
+
+    chosen = sample_scenes(args.count, args.split, args.seed)
+    bar = tqdm(chosen, unit="scene", delay=2, leave=False, disable=None)
+    if sheet:
+        from .viz import contact_sheet
+
+        pictures = [draw([scene], [0], args.size).image for scene in bar]
+        columns = max(1, round(len(pictures) ** 0.5))
+        rows = [pictures[k : k + columns] for k in range(0, len(pictures), columns)]
+        file = io.BytesIO()
+        contact_sheet(rows, size=args.size).save(file, format={".jpg": "JPEG"}.get(out.suffix.lower(), out.suffix[1:]))
+        write(out, file.getvalue())
+        print(f"{out}: {len(pictures)} scenes of {args.split}")
+        return
+    from .canvas import to_pil
+    from .gifs import save_animation
+
+    out.mkdir(parents=True, exist_ok=True)
+    motions = (0, *DEMO_MOTIONS)
+    table = io.StringIO()
+    lines = csv.writer(table)
+    lines.writerow(["file", "caption", "motions"])
+    for k, scene in enumerate(bar):
+        frames = draw([scene] * len(motions), motions, args.size).image
+        path = save_animation([to_pil(frame) for frame in frames], out / f"{k:05d}.gif", loop="pingpong")
+        lines.writerow([path.name, scene.caption, " ".join(str(m) for m in motions)])
+    write(out / "captions.csv", table.getvalue().encode())
+    print(f"{out}: {len(chosen)} GIFs of {args.split}; captions.csv holds captions and the motion of each frame")
+
+
+def write(path: Path, data: bytes) -> None:
+    """All of `data` under that name, or nothing."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure weights on scenes kept out of training and print the table."""
+    from .evaluate import run, table
+
+    if args.out:
+        check_folder(Path(args.out))
+    print(table(run(args.weights, args.out, args.scenes, args.quick, args.steps, args.sampler)))
+
+
+def info(args: argparse.Namespace) -> None:
+    """Print versions, device, weights and sizes."""
+    from .pretrained import resolve_weights
+
+    place = resolve_weights(args.weights)
+    import platform
+
+    import diffusers
+    import torch
+    import transformers
+
+    from . import __version__
+    from .loading import load_parts
+
+    rows: dict[str, Any] = {"pix2gif-lite": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    rows |= {"diffusers": diffusers.__version__, "transformers": transformers.__version__}
+    rows |= {"device": f"{choose_device('auto')}, {torch.get_num_threads()} threads", "weights": place}
+    parts, index = load_parts(place)
+    files = [file for file in Path(place).rglob("*.safetensors") if file.is_file()]
+    rows["on disk"] = f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {len(files)} safetensors files"
+    for name, part in parts.items():
+        if hasattr(part, "parameters"):
+            rows[name] = f"{sum(p.numel() for p in part.parameters()) / 1e6:.2f} M parameters"
+        else:
+            rows[name] = f"{len(part)} entries"
+    for name in ("preset", "variant", "image_size", "sampler", "sampling_steps", "prediction_type"):
+        rows[name] = index.get(name, "?")
+    rows["licence"] = "Apache-2.0"
+    for name, value in rows.items():
+        print(f"{name:18}{value}")

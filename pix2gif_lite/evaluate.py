@@ -1,0 +1,164 @@
+"""Does it work? The quality table on held-out scenes: `run` measures, averages and writes it down.
+
+It returns one dict and writes it as results.json, with a Markdown table and sheets of pictures. Figures in dB are means over
+frames of each frame's dB. How frames are made and measured is in measuring.py, what the table says in report.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .measuring import drawn, generate_for, measure, through_autoencoder
+from .metrics import coherency, psnr
+from .pipeline import Pix2GifPipeline
+from .presets import DEMO_MOTIONS, MOTION_MAX
+from .report import provenance, sheet, table
+from .scenes import Scene, draw, sample_scenes
+from .training_data import held_out_crops
+
+FAST = 8  # px at 256: the gain over a copied source counts from this motion on, below it a copy is nearly right
+FEW, MANY = 5, 20  # steps compared
+SHEET_SCENES = 8
+PHOTO_CROPS = 32
+QUICK_SCENES = 40
+
+
+def run(
+    weights: str | os.PathLike | Pix2GifPipeline = "lite",
+    out: str | os.PathLike | None = None,
+    scenes: int = 200,
+    quick: bool = False,
+    steps: int | None = None,
+    sampler: str | None = None,
+    split: str = "test",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure weights ("lite", a folder, a Hub id, or a pipeline in memory) on the first `scenes` scenes of a split.
+
+    out      a folder for results.json, results.md, sheet.png and worst.png (made if missing; None: nothing is written)
+    quick    at most 40 scenes
+    steps, sampler   None: the weights' own defaults
+
+    Returns the dict that results.json holds. Rows that cannot be computed are None, and "not_computed" says why.
+    Raises ValueError for no scenes or an unknown split, and whatever loading the weights raises.
+    """
+    if scenes < 1:
+        raise ValueError(f"{scenes} scenes cannot be measured: give at least 1.")
+    sample_scenes(0, split)  # refuses an unknown one
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after ten minutes
+    began = time.perf_counter()
+    pipe = weights if isinstance(weights, Pix2GifPipeline) else Pix2GifPipeline.from_pretrained(weights)
+    count = min(scenes, QUICK_SCENES) if quick else scenes
+    # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
+    compared, aside = min(count, max(8, count // 5)), min(count, max(8, count // 8))
+    total = count + 2 * compared + 2 * aside
+    with tqdm(total=total, unit="scene", desc="evaluate", disable=not progress) as bar:
+        options = {"steps": steps, "sampler": sampler, "tick": bar.update}
+        chosen = sample_scenes(count, split)
+        frames = measure(pipe, chosen, **options)
+        few, many = (fidelity_at(pipe, chosen[:compared], n, sampler, bar.update) for n in (FEW, MANY))
+        pairs = measure(pipe, sample_scenes(aside, "test_pairs"), **options)
+        opened = measure(pipe, sample_scenes(aside, "test_open"), **options)
+    results: dict[str, Any] = {
+        "made": provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler}),
+        **summarise(frames),
+        "few_steps": {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": compared},
+        "test_pairs": brief(pairs) | {"scenes": aside},
+        "test_open": brief(opened) | {"scenes": aside},
+        **photographs(pipe),
+    }
+    score = (frames["moving_psnr"] - frames["ceiling_moving_psnr"]).nanmean(1)
+    worst = score.nan_to_num(math.inf).argsort()[:SHEET_SCENES].tolist()
+    results["worst_scenes"] = worst
+    results["seconds"] = round(time.perf_counter() - began, 1)
+    if out is not None:
+        folder = Path(out)
+        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (folder / "results.md").write_text(table(results))
+        sheet(pipe, chosen[:SHEET_SCENES], steps, sampler).save(folder / "sheet.png")
+        sheet(pipe, [chosen[k] for k in worst], steps, sampler).save(folder / "worst.png")
+    return results
+
+
+def fidelity_at(
+    pipe: Pix2GifPipeline, scenes: Sequence[Scene], steps: int, sampler: str | None = None, tick: Any = None
+) -> float:
+    """PSNR of the generated frames at that many steps, dB, mean over scenes and motions."""
+    rows = []
+    for part in drawn(scenes, DEMO_MOTIONS, pipe.config.image_size):
+        rows.append(psnr(generate_for(pipe, part, DEMO_MOTIONS, steps, sampler).image, part.exact.image))
+        if tick:
+            tick(len(part.scenes))
+    return float(torch.cat(rows).mean())
+
+
+def photographs(pipe: Pix2GifPipeline) -> dict[str, Any]:
+    """E/D alone on crops of photographs that training never saw; None with the reason where they are not installed."""
+    try:
+        crops = held_out_crops(pipe.config.image_size, PHOTO_CROPS)
+    except ModuleNotFoundError as error:
+        return {"photographs": {"psnr": None, "not_computed": str(error)}}
+    return {"photographs": {"psnr": float(psnr(through_autoencoder(pipe, crops), crops).mean()), "crops": len(crops)}}
+
+
+def mean(values: Tensor | None) -> float | None:
+    """Mean of what there is; None where there is nothing."""
+    if values is None or values.isnan().all():
+        return None
+    return float(values.nanmean())
+
+
+def summarise(frames: dict[str, Tensor]) -> dict[str, Any]:
+    """The sections fidelity, coherency, ruler, flow, stillness and by_motion of the results, from `measure`'s columns."""
+    asked = frames["asked"]
+    dB = {name: mean(value) for name, value in frames.items() if name.endswith("psnr")}
+    fast = asked[0] >= FAST
+    gain = (frames["moving_psnr"] - frames["copy_moving_psnr"])[:, fast]
+    dB["gap_db"] = dB["ceiling_psnr"] - dB["psnr"]
+    dB["moving_gap_db"] = dB["ceiling_moving_psnr"] - dB["moving_psnr"]
+    dB["still_gap_db"] = dB["ceiling_still_psnr"] - dB["still_psnr"]
+    dB["moving_gain_db"] = mean(gain)
+    kept = ("psnr", "moving_psnr", "ceiling_psnr", "ceiling_moving_psnr", "copy_moving_psnr", "measured", "ruler")
+    return {
+        "fidelity": dB,
+        "coherency": coherency(asked, frames["measured"]),
+        "ruler": coherency(asked, frames["ruler"]) | {"median_error": float((frames["ruler"] - asked).abs().median())},
+        "flow": {"end_point_error": mean(frames.get("flow_error"))},
+        "stillness": {"generated": mean(frames["stillness"]), "ceiling": mean(frames["ceiling_stillness"])},
+        "by_motion": {f"{float(m):g}": {name: mean(frames[name][:, k]) for name in kept} for k, m in enumerate(asked[0])},
+    }
+
+
+def brief(frames: dict[str, Tensor]) -> dict[str, Any]:
+    """The few figures of a side split."""
+    full = summarise(frames)
+    keys = ("psnr", "moving_psnr", "ceiling_psnr", "ceiling_moving_psnr", "gap_db", "moving_gap_db")
+    return {
+        **{key: full["fidelity"][key] for key in keys},
+        "pearson": full["coherency"]["pearson"],
+        "rmse": full["coherency"]["rmse"],
+        "ruler_rmse": full["ruler"]["rmse"],
+        "sharpness": mean(frames["sharpness"]),
+    }
+
+
+def bench_drawing(size: int = 128, seconds: float = 2.0) -> float:
+    """How many frames of scenes are drawn a second, after the calibration that a scene needs once."""
+    scenes = sample_scenes(32, "train", seed=1)
+    motions = [1 + 7 * k % MOTION_MAX for k in range(len(scenes))]
+    draw(scenes, motions, size)
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        count += len(draw(scenes, motions, size).image)
+    return count / (time.perf_counter() - began)

@@ -1,0 +1,189 @@
+"""Many generated frames at once, and every number that can be measured of them where the exact answer is known.
+
+    pictures at rest --> generated frames --> compared with the exact frames (fidelity), with the asked motion (coherency)
+                     \\-> z_W through D: the warp alone
+    exact frames     --> E, D: the ceiling, what no generated frame can pass; and Lucas-Kanade: the ruler's own error
+
+Frames are the raw output of D, without the detail that the pipeline adds for users. Results are one number a frame: what
+they come to on average, and how that reads, is evaluate.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as tf
+
+from .branches import make_branches
+from .diffusion import alphas_cumprod, sigmas_for
+from .guidance import needed_predictions
+from .metrics import end_point_error, psnr, sharpness, stillness
+from .motion import motion_magnitudes
+from .pipeline import Pix2GifPipeline
+from .presets import DEMO_MOTIONS, MOTION_SIZE
+from .sampling import Denoiser, sample, start
+from .scenes import Frame, Scene, draw
+from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
+
+SCENES_AT_ONCE = 4  # each with all its motions, in one UNet call
+
+
+class Generated(NamedTuple):
+    """N K frames, those of one GIF next to each other."""
+
+    image: Tensor  # (N K, 3, S, S) in [-1, 1]
+    warped: Tensor | None  # D(z_W), the warp without the diffusion; None for the variants without a warp
+    flow: Tensor  # F, (N K, 2, h, w), backward, in latent cells
+
+
+@torch.inference_mode()
+def generate(
+    pipe: Pix2GifPipeline,
+    source: Tensor,
+    captions: Sequence[str],
+    motions: Sequence[float],
+    seeds: Sequence[int],
+    steps: int | None = None,
+    sampler: str | None = None,
+) -> Generated:
+    """K frames of each of N pictures (N, 3, S, S) in [-1, 1], all in one batch: what N calls of the pipeline return, raw.
+
+    The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw. S as the pipeline's work
+    size; motions > 0.
+    """
+    c, model, K = pipe.config, pipe.model, len(motions)
+    dtype, device, scaling = pipe.unet.dtype, pipe.unet.device, pipe.vae.config.scaling_factor
+    sampler = c.sampler if sampler is None else sampler
+    ac = alphas_cumprod(c)
+    sigmas, _ = sigmas_for(c.sampling_steps if steps is None else steps, ac, c.spacing, sampler)
+    # 1. the pictures and the texts
+    E = encode(pipe, source.to(device)) * (scaling if c.scale_image_latents else 1.0)
+    E = E.to(dtype).repeat_interleave(K, 0)
+    prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
+    ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts]).to(device)
+    null, c_T = encode_text(pipe.text_encoder, ids).split([1, len(prompts)])
+    m = torch.tensor(list(motions), device=device).repeat(len(captions))
+    # 2. flow, warp and noise, once a frame
+    scales = (c.s_I, c.s_T, None)
+    names = dict.fromkeys((*needed_predictions(*scales), "full"))
+    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales[2])
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step
+    noises = [torch.stack([torch.randn(E.shape[1:], generator=g) for g in generators]) for _ in range(draws)]
+    first, *later = [noise.repeat_interleave(K, 0).to(device) for noise in noises]
+    # 3. denoise, decode
+    z = sample(sampler, Denoiser(model, ac, c.prediction_type, branches, *scales), start(first, sigmas), sigmas, later)
+    z_W = branches["full"].z_W
+    if z_W is not None:
+        z_W = decode(pipe, z_W / (scaling if c.scale_image_latents else 1.0))
+    return Generated(decode(pipe, z / scaling), z_W, flow.cpu())
+
+
+def encode(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
+    """The posterior's mode, unscaled, in parts that fit a cache."""
+    return torch.cat([pipe.vae.encode(part.to(pipe.vae.dtype)).latent_dist.mode() for part in pictures.split(16)])
+
+
+def decode(pipe: Pix2GifPipeline, latents: Tensor) -> Tensor:
+    """D of unscaled latents, clamped as a saved frame is, float32 on the CPU."""
+    parts = [pipe.vae.decode(part.to(pipe.vae.dtype)).sample for part in latents.split(16)]
+    return torch.cat(parts).float().clamp(-1, 1).cpu()
+
+
+@torch.inference_mode()
+def through_autoencoder(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
+    """D(E(x)) of pictures (B, 3, S, S): the best that any frame decoded by D can be."""
+    return decode(pipe, encode(pipe, pictures.to(pipe.vae.device)))
+
+
+class Drawn(NamedTuple):
+    """A few scenes with all their exact frames."""
+
+    scenes: list[Scene]
+    source: Tensor  # (N, 3, S, S), in whole grey levels as a file would hold it
+    exact: Frame  # N K frames, those of one scene next to each other
+
+    @property
+    def copies(self) -> Tensor:
+        """The source, once for each of its frames: (N K, 3, S, S)."""
+        return self.source.repeat_interleave(len(self.exact.image) // len(self.source), 0)
+
+
+def drawn(scenes: Sequence[Scene], motions: Sequence[float], size: int) -> Iterator[Drawn]:
+    """The scenes, a few at a time."""
+    rest = iter(scenes)
+    while part := list(islice(rest, SCENES_AT_ONCE)):
+        source = draw(part, [0] * len(part), size).image.add(1).mul(127.5).round().div(127.5).sub(1)
+        frames = draw([s for s in part for _ in motions], list(motions) * len(part), size)
+        yield Drawn(part, source, frames)
+
+
+def generate_for(pipe: Pix2GifPipeline, part: Drawn, motions: Sequence[float], steps: int | None, sampler: str | None):
+    """`generate` for drawn scenes; a scene's seed is its own number, so that no two GIFs share their noise."""
+    captions, seeds = zip(*((scene.caption, scene.index) for scene in part.scenes), strict=True)
+    return generate(pipe, part.source, captions, motions, seeds, steps, sampler)
+
+
+# ----------------------------------------------------------------------------------------------------------- measures
+
+
+def fidelity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
+    """PSNR of frames (B, 3, S, S) against the exact ones, dB (B,): whole picture, moving region, still region."""
+    return {
+        "psnr": psnr(picture, exact.image),
+        "moving_psnr": psnr(picture, exact.image, exact.moving),
+        "still_psnr": psnr(picture, exact.image, ~exact.moving),
+    }
+
+
+def measured_motion(source: Tensor, frames: Tensor) -> Tensor:
+    """m (Alg. 1) of each frame (N K, 3, S, S) against its source (N, 3, S, S): (N K,)."""
+    parts = frames.unflatten(0, (len(source), -1))
+    rows = [motion_magnitudes(picture, list(gif)) for picture, gif in zip(source, parts, strict=True)]
+    return torch.tensor([m for row in rows for m in row])
+
+
+def flow_error(flow: Tensor, exact: Frame) -> Tensor:
+    """End-point error of F (B, 2, h, w), in cells, where things move and were visible before: px at 256 x 256, (B,)."""
+    size = exact.image.shape[-1]
+    fine = tf.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False) * (MOTION_SIZE / flow.shape[-1])
+    return end_point_error(fine, exact.flow * (MOTION_SIZE / size), exact.moving & ~exact.occluded)
+
+
+def measure(
+    pipe: Pix2GifPipeline,
+    scenes: Sequence[Scene],
+    motions: Sequence[float] = DEMO_MOTIONS,
+    steps: int | None = None,
+    sampler: str | None = None,
+    tick: Callable[[int], Any] | None = None,
+) -> dict[str, Tensor]:
+    """Everything there is to measure of N scenes at K motions, each (N, K); `tick(n)` is told when n scenes are done."""
+    columns: dict[str, list[Tensor]] = {}
+    for part in drawn(scenes, motions, pipe.config.image_size):
+        source, exact = part.source, part.exact
+        made = generate_for(pipe, part, motions, steps, sampler)
+        ceiling = through_autoencoder(pipe, exact.image)
+        values = {
+            "asked": torch.tensor([float(m) for m in motions]).repeat(len(source)),
+            "measured": measured_motion(source, made.image),
+            "ruler": measured_motion(source, exact.image),
+            "sharpness": sharpness(made.image) / sharpness(ceiling),
+            "stillness": stillness(made.image, part.copies, ~exact.moving),
+            "ceiling_stillness": stillness(ceiling, part.copies, ~exact.moving),
+        }
+        pictures = {"": made.image, "ceiling_": ceiling, "copy_": part.copies}
+        if made.warped is not None:
+            pictures["warp_"] = made.warped
+            values["flow_error"] = flow_error(made.flow, exact)
+        for prefix, picture in pictures.items():
+            values |= {prefix + name: value for name, value in fidelity(picture, exact).items()}
+        for name, value in values.items():
+            columns.setdefault(name, []).append(value.reshape(len(source), -1))
+        if tick:
+            tick(len(source))
+    return {name: torch.cat(values) for name, values in columns.items()}

@@ -1,0 +1,247 @@
+"""A picture, a caption and a list of motions become frames: the whole of Pix2Gif, for users.
+
+    image ------------ E ---> E(c_I) --.
+    caption, m_k ----- CLIP, M -> c_L --+--> FNet, WNet -> z_W --> sampler (UNet) --> D --> + detail --> frame k
+
+All frames come from the same picture, so they are one batch: the picture and each distinct prompt are encoded once, flow
+and warp computed once a frame (and once a branch of the guidance), and the UNet is called once a step for all of them.
+How latents become other latents is in model.py, guidance.py and sampling.py; how pixels become other pixels in canvas.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from .branches import make_branches
+from .canvas import add_detail, chunks, fit_size, lost_detail, resize, to_pil, to_source, to_tensor, work_size
+from .diffusion import alphas_cumprod, sigmas_for
+from .guidance import needed_predictions
+from .loading import load_parts
+from .model import Pix2GifModel
+from .noise import NOISES, FrameNoise
+from .presets import Preset
+from .pretrained import resolve_weights
+from .request import check_interval, check_motions, check_scales, check_seed, warn_untrained
+from .result import Clock, Pix2GifOutput
+from .sampling import Denoiser, get_sampler, sample, start
+from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
+
+BATCH_FRAMES = 16  # frames in one UNet call, times the branches of the guidance
+
+
+class Pix2GifPipeline(DiffusionPipeline):
+    """Pix2Gif (arXiv 2403.04634) as a diffusers pipeline: `.to(device, dtype)`, offloading and saving work as usual.
+
+    The settings are kept in model_index.json: preset (its name), variant, prediction_type, scale_image_latents, the
+    schedule (train_timesteps, beta_start, beta_end), image_size (px, short side of the work picture) and the defaults
+    of a call. Parts a variant does not use may be None.
+    """
+
+    model_cpu_offload_seq = "text_encoder->motion_embedding->flow_net->unet->vae"
+    _optional_components = ["motion_embedding", "flow_net"]
+
+    def __init__(
+        self,
+        vae: Any,
+        tokenizer: Any,
+        text_encoder: Any,
+        unet: Any,
+        motion_embedding: Any = None,
+        flow_net: Any = None,
+        preset: str = "lite",
+        variant: str = "full",
+        prediction_type: str = "v_prediction",
+        scale_image_latents: bool = True,
+        train_timesteps: int = 1000,
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        image_size: int = 128,
+        sampler: str = "dpmpp_2m",
+        sampling_steps: int = 12,
+        spacing: str = "trailing",
+        s_T: float = 1.0,
+        s_I: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            unet=unet,
+            motion_embedding=motion_embedding,
+            flow_net=flow_net,
+        )
+        self.register_to_config(
+            preset=preset,
+            variant=variant,
+            prediction_type=prediction_type,
+            scale_image_latents=scale_image_latents,
+            train_timesteps=train_timesteps,
+            beta_start=beta_start,
+            beta_end=beta_end,
+            image_size=image_size,
+            sampler=sampler,
+            sampling_steps=sampling_steps,
+            spacing=spacing,
+            s_T=s_T,
+            s_I=s_I,
+        )
+
+    @classmethod
+    def from_components(cls, preset: Preset, components: dict[str, Any], **changes: Any) -> Pix2GifPipeline:
+        """A pipeline of parts in memory, as `build_components` returns them, with the preset's settings."""
+        names = [name for name in cls._get_signature_keys(cls)[1] if name != "preset"]
+        settings = {name: getattr(preset, name) for name in names} | changes
+        unused = {"base": ("motion_embedding", "flow_net"), "motion-embed": ("flow_net",)}.get(settings["variant"], ())
+        return cls(**{**components, **dict.fromkeys(unused)}, preset=preset.name, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | os.PathLike = "lite", *, torch_dtype: torch.dtype = torch.float32, **options: Any
+    ) -> Pix2GifPipeline:
+        """The pipeline of "lite" (shipped), a local folder or a Hub id, in `torch_dtype` whatever it was saved in.
+
+        `options`: parts to use instead of the saved ones (vae=..., unet=...), settings to change (sampler=...), and for
+        the Hub revision, token, cache_dir, local_files_only. Only safetensors are read, and only this project's classes
+        made, whatever the folder says. Raises FileNotFoundError without weights, ValueError where they cannot be used.
+        """
+        names, settings = cls._get_signature_keys(cls)
+        given = {key: options.pop(key) for key in (*names, *settings) if key in options}
+        parts, index = load_parts(resolve_weights(weights), torch_dtype, skip=given.keys() & set(names), **options)
+        return cls(**{**parts, **{key: index[key] for key in settings if key in index}, **given})
+
+    @property
+    def model(self) -> Pix2GifModel:
+        """The parts glued together (Figure 3 of the paper); holds the same weights, not copies."""
+        return Pix2GifModel(self.text_encoder, self.motion_embedding, self.flow_net, self.unet, self.config.variant).eval()
+
+    @property
+    def motion_rows(self) -> int | None:
+        """Length of the motion table (motions are 0 .. rows - 1); None for the base variant, which has none."""
+        return None if self.motion_embedding is None else self.motion_embedding.config.rows
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: Any,
+        caption: str,
+        motion: Real | Iterable[Real],
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        s_T: float | None = None,
+        s_I: float | None = None,
+        s_M: float | None = None,
+        interval: tuple[float, float] | None = None,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        noise: str = "shared",
+        detail: bool = True,
+        output_size: int | tuple[int, int] | None = None,
+        callback: Callable[[dict], None] | None = None,
+    ) -> Pix2GifOutput:
+        """One frame for each motion, from one picture.
+
+        image        path, PIL image, uint8 array (H, W, 3) or tensor (3, H, W) in [-1, 1]; any size and aspect
+        caption      what moves and how; motion: px at 256 x 256, one number a frame, 0 is the picture itself
+        steps        denoising steps; sampler: "dpmpp_2m" or "euler_ancestral"
+        s_T, s_I     text and image guidance, 1 = none; s_M: motion guidance (None: the paper's formula, without it)
+        interval     (low, high): guidance only at noise levels low < sigma <= high
+        seed         of the noise, or a `generator`; noise: "shared" by all frames (no flicker) or "independent"
+        detail       add what the autoencoder lost of the source, carried along by the flow
+        output_size  longest side in px or (width, height); None: the picture's own
+        callback     gets the sampler's dict at each step, with `frames`, the indices of the frames in it, and `progress`,
+                     the share done (0-1); may raise to stop
+        None takes the weights' own default. Raises ValueError or FileNotFoundError on bad input, before any model runs.
+        """
+        # 0. Everything that can be refused is refused here.
+        c = self.config
+        motions = check_motions(motion, self.motion_rows)
+        warn_untrained(motions)
+        prompts = {m: motion_prompt(caption, m) for m in motions if m != 0}
+        scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T, s_M)
+        interval = check_interval(interval)
+        sampler = c.sampler if sampler is None else sampler
+        get_sampler(sampler)
+        ac = alphas_cumprod(c)  # the settings have a preset's names
+        sigmas, _ = sigmas_for(c.sampling_steps if steps is None else steps, ac, c.spacing, sampler)
+        if noise not in NOISES:
+            raise ValueError(f"Unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
+        if generator is None:
+            generator = torch.Generator().manual_seed(check_seed(seed))
+        source = to_source(image)
+        size = fit_size(source.size, output_size)
+        if prompts:
+            self._warn_if_cut(max(prompts.values(), key=len))
+
+        # 1. The picture.
+        clock, device, model = Clock("encode", "condition", "sample", "decode"), self._execution_device, self.model
+        dtype, scaling = self.unet.dtype, self.vae.config.scaling_factor
+        width, height = work_size(source.size, c.image_size, math.lcm(32, self.vae.downsampling * model.latent_multiple))
+        cells = (height // self.vae.downsampling, width // self.vae.downsampling)
+        still = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
+        frames: list[Image.Image] = [still] * len(motions)
+        flow = torch.zeros(len(motions), 2, *cells)
+        if not prompts:  # nothing moves: the picture itself, and no model
+            return Pix2GifOutput(frames, motions, flow, clock.times, source)
+        work = to_tensor(source.resize((width, height), Image.Resampling.LANCZOS)).to(device, self.vae.dtype)
+        latent = self.vae.encode(work).latent_dist.mode()  # (1, 4, h, w), unscaled
+        E = (latent * scaling if c.scale_image_latents else latent).to(dtype)
+        lost = lost_detail(still, self.vae.decode(latent).sample) if detail and model.uses_warp else None
+        clock.lap("encode")
+
+        # 2. The texts, each once.
+        names = needed_predictions(*scales)
+        names = names if interval is None else tuple(dict.fromkeys((*names, "full")))
+        texts = list(dict.fromkeys((NULL_PROMPT, *prompts.values())))
+        ids = tokenize(self.tokenizer, texts).to(device)
+        c_T = dict(zip(texts, torch.cat([encode_text(self.text_encoder, part) for part in ids.split(32)]), strict=True))
+        clock.lap("condition")
+
+        # 3. Frames, in batches. With shared noise equal motions are equal frames: made once.
+        alone = noise == "independent"
+        wanted = [k for k, m in enumerate(motions) if m != 0 and (alone or motions.index(m) == k)]
+        noises = FrameNoise(noise, (self.unet.config.out_channels, *cells), len(sigmas), generator, device)
+        parts = chunks(len(wanted), BATCH_FRAMES)
+        for number, part in enumerate(parts):
+            rows = [wanted[k] for k in part]
+            n, text = len(rows), torch.stack([c_T[prompts[motions[k]]] for k in rows])
+            m = torch.tensor([motions[k] for k in rows], device=device)
+            branches, F = make_branches(model, names, E.expand(n, -1, -1, -1), text, c_T[NULL_PROMPT], m, scales[2])
+            clock.lap("condition")
+
+            denoiser = Denoiser(model, ac, c.prediction_type, branches, *scales, interval)
+            first, later = noises.batch(n)
+            report = None if callback is None else _report_to(callback, rows, number, len(parts))
+            z = sample(sampler, denoiser, start(first, sigmas), sigmas, later, report)
+            clock.lap("sample")
+
+            for k, frame, f in zip(rows, self.vae.decode((z / scaling).to(self.vae.dtype)).sample.split(1), F, strict=True):
+                frame = resize(frame.float(), size)
+                picture = to_pil((frame if lost is None else add_detail(frame, lost, f[None]))[0])
+                for j in [k] if alone else [j for j, m in enumerate(motions) if m == motions[k]]:
+                    frames[j], flow[j] = picture, f
+            clock.lap("decode")
+        self.maybe_free_model_hooks()
+        return Pix2GifOutput(frames, motions, flow, clock.times, source)
+
+    def _warn_if_cut(self, prompt: str) -> None:
+        length, limit = len(self.tokenizer(prompt)["input_ids"]), self.tokenizer.model_max_length
+        if length > limit:
+            warnings.warn(f"The caption is {length} tokens long and is cut to {limit}: shorten it.", stacklevel=4)
+
+
+def _report_to(callback: Callable[[dict], None], rows: list[int], number: int, parts: int) -> Callable[[dict], None]:
+    def report(state: dict) -> None:
+        callback({**state, "frames": rows, "progress": (number + (state["i"] + 1) / state["n"]) / parts})
+
+    return report

@@ -1,0 +1,125 @@
+"""How results read: the quality table with its targets, where the figures come from, and a sheet of pictures to look at."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .measuring import drawn, generate_for
+from .pipeline import Pix2GifPipeline
+from .scenes import Scene
+from .viz import contact_sheet
+
+SHEET_MOTIONS = (6, 11, 19)
+
+# What the table says: label, path in the results, unit, and the target (None: no target, for the reader).
+ROWS: tuple[tuple[str, str, str, tuple[str, float] | None], ...] = (
+    ("E/D alone, whole picture", "fidelity.ceiling_psnr", "dB", (">=", 34)),
+    ("E/D alone, moving region", "fidelity.ceiling_moving_psnr", "dB", (">=", 26)),
+    ("E/D alone, photographs kept out of training", "photographs.psnr", "dB", (">=", 26)),
+    ("generated, whole picture", "fidelity.psnr", "dB", None),
+    ("generated, below E/D alone, whole picture", "fidelity.gap_db", "dB", ("<=", 1.5)),
+    ("generated, moving region", "fidelity.moving_psnr", "dB", None),
+    ("generated, below E/D alone, moving region", "fidelity.moving_gap_db", "dB", ("<=", 1.5)),
+    ("generated, above a copy of the source, moving region, m >= 8", "fidelity.moving_gain_db", "dB", (">=", 8)),
+    ("generated, below E/D alone, still region", "fidelity.still_gap_db", "dB", ("<=", 0.7)),
+    ("warp alone, whole picture", "fidelity.warp_psnr", "dB", None),
+    ("warp alone, moving region", "fidelity.warp_moving_psnr", "dB", None),
+    ("copy of the source, whole picture", "fidelity.copy_psnr", "dB", None),
+    ("copy of the source, moving region", "fidelity.copy_moving_psnr", "dB", None),
+    ("asked against measured motion, Pearson a GIF", "coherency.pearson", "", (">=", 0.98)),
+    ("asked against measured motion, RMSE a GIF", "coherency.rmse", "px", ("<=", 1.8)),
+    ("the ruler itself (exact frames), Pearson a GIF", "ruler.pearson", "", None),
+    ("the ruler itself (exact frames), RMSE a GIF", "ruler.rmse", "px", ("<=", 0.6)),
+    ("the ruler itself (exact frames), median error", "ruler.median_error", "px", ("<=", 0.3)),
+    ("flow F against the exact flow, end-point error where things move", "flow.end_point_error", "px", None),
+    ("change of the still region against the source", "stillness.generated", "grey levels", None),
+    ("the same of the exact frames through E/D", "stillness.ceiling", "grey levels", None),
+    ("5 steps, below 20 steps", "few_steps.gap_db", "dB", ("<=", 0.3)),
+    ("pairs never seen together, below E/D alone, whole picture", "test_pairs.gap_db", "dB", None),
+    ("pairs never seen together, below E/D alone, moving region", "test_pairs.moving_gap_db", "dB", None),
+    ("pairs never seen together, Pearson a GIF", "test_pairs.pearson", "", None),
+    ("pairs never seen together, RMSE a GIF", "test_pairs.rmse", "px", None),
+    ("pairs never seen together, the ruler's RMSE", "test_pairs.ruler_rmse", "px", None),
+    ("open captions, Pearson a GIF", "test_open.pearson", "", None),
+    ("open captions, RMSE a GIF", "test_open.rmse", "px", None),
+    ("open captions, sharpness against E/D alone", "test_open.sharpness", "of 1", None),
+)
+
+
+def look_up(results: dict[str, Any], path: str) -> Any:
+    """`look_up(r, "a.b")` is r["a"]["b"]; None where there is none."""
+    for key in path.split("."):
+        results = results.get(key) if isinstance(results, dict) else None
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table, targets beside the figures, and below it how they were made."""
+    lines = ["| | figure | target | |", "|---|---|---|---|"]
+    for label, path, unit, target in ROWS:
+        value = look_up(results, path)
+        shown = "not computed" if value is None else f"{value:.3f} {unit}".rstrip()
+        aim, met = "", ""
+        if target is not None:
+            aim = f"{target[0]} {target[1]:g} {unit}".rstrip()
+            if value is not None:
+                met = "met" if (value >= target[1] if target[0] == ">=" else value <= target[1]) else "**missed**"
+        lines.append(f"| {label} | {shown} | {aim} | {met} |")
+    made = results["made"]
+    lines += ["", f"{made['scenes']} scenes of `{made['split']}`, m = {', '.join(results['by_motion'])};"
+              f" {made['sampler']}, {made['steps']} steps. `{made['command']}`, {made['date']}, {made['machine']},"
+              f" commit {made['commit']}, {results['seconds']:.0f} s.", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def provenance(weights: Any, pipe: Pix2GifPipeline, settings: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, how, when, on which machine, at which commit."""
+    here = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None  # an installed wheel
+    info = Path("/proc/cpuinfo")  # Linux alone tells the processor's name without a tool
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        **settings,
+        "steps": settings["steps"] or pipe.config.sampling_steps,
+        "sampler": settings["sampler"] or pipe.config.sampler,
+        "weights": "in memory" if isinstance(weights, Pix2GifPipeline) else str(weights),
+        "preset": pipe.config.preset,
+        "variant": pipe.config.variant,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": commit,
+    }
+
+
+def sheet(pipe: Pix2GifPipeline, scenes: Sequence[Scene], steps: int | None = None, sampler: str | None = None) -> Image.Image:
+    """A sheet, one scene a row: the source, then at each of SHEET_MOTIONS the exact frame, ours, the warp alone."""
+    rows, labels = [], []
+    for part in drawn(scenes, SHEET_MOTIONS, pipe.config.image_size):
+        made = generate_for(pipe, part, SHEET_MOTIONS, steps, sampler)
+        warped = [None] * len(made.image) if made.warped is None else made.warped
+        for n, scene in enumerate(part.scenes):
+            row = [part.source[n]]
+            for k in range(n * len(SHEET_MOTIONS), (n + 1) * len(SHEET_MOTIONS)):
+                row += [part.exact.image[k], made.image[k], warped[k]]
+            rows.append(row)
+            labels.append(f"{scene.index}: {scene.caption}")
+    names = [f"m = {m} {what}" for m in SHEET_MOTIONS for what in ("exact", "ours", "warp only")]
+    return contact_sheet(rows, labels, ["source", *names], size=pipe.config.image_size)

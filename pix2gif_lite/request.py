@@ -1,0 +1,138 @@
+"""What a user asks for, checked before any model runs: motions, guidance scales, seed, device, folder.
+
+A GIF is a list of magnitudes m_1 .. m_N, one a frame, all from the same picture: a curve m(k) over the frames. This file
+imports nothing heavy, so that the command line can refuse a request within milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from .presets import MOTION_MAX, MOTION_MIN
+
+MAX_FRAMES = 256  # of one call
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+def parse_motions(text: str) -> list[float]:
+    """ "2,4, 6.5" as [2.0, 4.0, 6.5]. Raises ValueError naming what is not a number."""
+    motions = []
+    for word in text.replace(";", ",").split(","):
+        if not word.strip():
+            continue
+        try:
+            motions.append(float(word))
+        except ValueError:
+            raise ValueError(f"The motion {word.strip()!r} is not a number: give a list such as 2,4,6,8.") from None
+    return motions
+
+
+def check_motions(motion: Real | Iterable[Real], rows: int | None = None) -> list[float]:
+    """The motions as floats, px at 256 x 256; one number is a list of one. Fractions are allowed, 0 is the picture itself.
+
+    `rows` is the length of the motion table: its last entry is rows - 1 (None: not known yet). Raises ValueError for an
+    empty list, more than 256 frames, or an entry that is no number from 0 to rows - 1.
+    """
+    entries = _entries(motion)
+    if not entries:
+        raise ValueError("The list of motions is empty: give one number a frame, such as 2,4,6,8.")
+    if len(entries) > MAX_FRAMES:
+        raise ValueError(f"The list of motions has {len(entries)} entries: give at most {MAX_FRAMES} frames a call.")
+    motions = [_number(entry) for entry in entries]
+    top = math.inf if rows is None else rows - 1
+    for m in motions:
+        if not 0 <= m <= top:  # also true for NaN
+            limit = "0 up" if rows is None else f"0 to {top}, the end of the motion table,"
+            raise ValueError(f"The motion {m:g} is outside the range: give numbers from {limit} in pixels at 256 x 256.")
+    return motions
+
+
+def warn_untrained(motions: Iterable[float]) -> None:
+    """Warns of motions outside 2-20, the range trained with; 0, the picture itself, is fine."""
+    untrained = sorted({m for m in motions if m != 0 and not MOTION_MIN <= m <= MOTION_MAX})
+    if untrained:
+        names = ", ".join(f"{m:g}" for m in untrained[:5]) + (", ..." if len(untrained) > 5 else "")
+        limits = f"{MOTION_MIN}-{MOTION_MAX}, the range the model was trained with"
+        warnings.warn(
+            f"Motion {names} is outside {limits}: it may not be followed.", stacklevel=4
+        )  # the caller of the pipeline
+
+
+def check_scales(s_I: Real, s_T: Real, s_M: Real | None = None) -> tuple[float, float, float | None]:
+    """The guidance scales as floats. Raises ValueError for one that is not a finite number from 0 up."""
+    for name, scale in {"s_I": s_I, "s_T": s_T, "s_M": s_M}.items():
+        if scale is not None and not (_is_number(scale) and 0 <= scale < math.inf):
+            raise ValueError(f"The guidance scale {name} is {scale!r}: give a number from 0 up, 1 for no guidance.")
+    return float(s_I), float(s_T), None if s_M is None else float(s_M)
+
+
+def check_interval(interval: Any) -> tuple[float, float] | None:
+    """(low, high) noise levels between which guidance acts. Raises ValueError unless 0 <= low < high."""
+    if interval is None:
+        return None
+    pair = list(interval) if isinstance(interval, (list, tuple)) else []
+    if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 <= pair[0] < pair[1]:
+        raise ValueError(f"The guidance interval is {interval!r}: give two noise levels, 0 <= low < high.")
+    return float(pair[0]), float(pair[1])
+
+
+def check_seed(seed: Any) -> int:
+    """A whole number from 0 to 2^63 - 1. Raises ValueError otherwise."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"The seed is {seed!r}: give a whole number from 0 up.")
+    return int(seed)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises unless `folder` is there and can be written, or can be made: its parent exists and can be written."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{str(folder)!r} is a file: give a folder.")
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"Cannot write into {str(place)!r}: choose another folder for --out.")
+
+
+def choose_device(name: str) -> str:
+    """The device of that name; "auto" is the fastest there is. ValueError for one that is not here."""
+    import torch
+
+    if name == "auto":
+        mps = getattr(torch.backends, "mps", None)
+        return "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
+    try:
+        if name.split(":")[0] not in DEVICES:
+            raise ValueError
+        torch.zeros(1, device=name).cpu()
+    except Exception as error:  # CUDA raises what it likes
+        raise ValueError(f"The device {name!r} is not on this machine: use --device cpu, or auto.") from error
+    return name
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _entries(motion: Any) -> list:
+    if isinstance(motion, str):
+        raise ValueError(f"The motion {motion!r} is text: give numbers, such as [2, 4, 6, 8].")
+    if hasattr(motion, "tolist"):  # NumPy and torch
+        motion = motion.tolist()
+    try:
+        return list(motion)
+    except TypeError:
+        return [motion]
+
+
+def _number(entry: Any) -> float:
+    value = entry.item() if hasattr(entry, "item") else entry  # a scalar of NumPy or torch
+    if not _is_number(value):
+        raise ValueError(f"The motion {entry!r} is not a number: give pixels at 256 x 256, such as 8.")
+    return float(value)

@@ -1,0 +1,93 @@
+"""Frames made by the batch are the pipeline's own, and what is measured of them is right where the answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pix2gif_lite import measuring
+from pix2gif_lite.pipeline import Pix2GifPipeline
+from pix2gif_lite.presets import TINY
+from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.scenes import sample_scenes
+from pix2gif_lite.warping import warp
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return Pix2GifPipeline.from_components(TINY, build_components(TINY, ["a red balloon is rising"] * 20))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return sample_scenes(3, "test")
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler_ancestral"])
+def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, scenes, sampler):
+    (part,) = measuring.drawn(scenes, [3, 12], TINY.image_size)
+    made = measuring.generate_for(pipe, part, [3, 12], 3, sampler)
+    for n, scene in enumerate(scenes):
+        out = pipe(part.source[n], scene.caption, [3, 12], steps=3, sampler=sampler, seed=scene.index, detail=False)
+        for k, frame in enumerate(out.frames):
+            levels = (made.image[2 * n + k].permute(1, 2, 0).numpy() + 1) * 127.5
+            assert np.abs(np.asarray(frame) - levels).max() < 1  # rounding
+        assert_close(made.flow[2 * n : 2 * n + 2], out.flow, atol=1e-5, rtol=1e-4)
+
+
+def test_the_warp_alone_is_the_decoded_source_latent_moved_by_the_flow(pipe, scenes):
+    (part,) = measuring.drawn(scenes, [11], TINY.image_size)
+    made = measuring.generate_for(pipe, part, [11], 1, None)
+    with torch.no_grad():
+        moved = warp(pipe.vae.encode(part.source).latent_dist.mode(), made.flow)
+        expected = pipe.vae.decode(moved).sample.clamp(-1, 1)
+    assert 0 < made.flow.abs().max() < 0.02  # FlowNet starts near the identity
+    assert_close(made.warped, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_exact_frames_score_best_and_copies_score_as_worked_out_by_hand(scenes):
+    (part,) = measuring.drawn(scenes, [6, 19], 64)
+    perfect = measuring.fidelity(part.exact.image, part.exact)
+    assert all(torch.equal(value, torch.full((6,), 100.0)) for value in perfect.values())
+    copied = measuring.fidelity(part.copies, part.exact)
+    error = ((part.source[1] - part.exact.image[3]) / 2).square()
+    moving = part.exact.moving[3].expand(3, -1, -1)
+    assert copied["psnr"][3].item() == pytest.approx(-10 * math.log10(error.mean()), abs=1e-3)
+    assert copied["moving_psnr"][3].item() == pytest.approx(-10 * math.log10(error[moving].mean()), abs=1e-3)
+    assert (copied["still_psnr"] > copied["psnr"]).all() and (copied["psnr"] > copied["moving_psnr"]).all()
+
+
+def test_the_exact_flow_on_the_latent_grid_has_almost_no_error(scenes):
+    (part,) = measuring.drawn(scenes, [4, 16], 128)
+    coarse = torch.nn.functional.interpolate(part.exact.flow, size=(32, 32), mode="area") * (32 / 128)
+    near, none = measuring.flow_error(coarse, part.exact), measuring.flow_error(torch.zeros_like(coarse), part.exact)
+    assert (near < 0.4 * none).all()
+    # without flow the error is the length of the exact one: of the order of m
+    assert_close(none.reshape(3, 2).mean(0), torch.tensor([4.0, 16.0]), rtol=0.45, atol=0)
+
+
+def test_measured_motion_of_exact_frames_is_what_was_asked(scenes):
+    (part,) = measuring.drawn(scenes, [3, 9], 128)
+    measured = measuring.measured_motion(part.source, part.exact.image).reshape(3, 2)
+    assert_close(measured, torch.tensor([3.0, 9.0]).expand(3, 2).double(), atol=0.6, rtol=0)
+
+
+def test_measure_keeps_every_frame_in_its_place(pipe, scenes):
+    told = []
+    frames = measuring.measure(pipe, scenes, [4, 8], steps=1, tick=told.append)
+    assert sum(told) == len(scenes) and all(value.shape == (3, 2) for value in frames.values())
+    assert frames["asked"].tolist() == [[4.0, 8.0]] * 3
+    alone = measuring.measure(pipe, scenes[1:2], [8], steps=1)
+    for name, value in alone.items():
+        assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3)
+
+
+def test_a_pipeline_without_a_warp_has_no_warp_columns(scenes):
+    preset = TINY.with_changes(variant="motion-embed")
+    parts = build_components(preset, ["a red balloon is rising"] * 20)
+    frames = measuring.measure(Pix2GifPipeline.from_components(preset, parts), scenes[:1], [4, 8], steps=1)
+    assert "warp_psnr" not in frames and "flow_error" not in frames and frames["psnr"].shape == (1, 2)

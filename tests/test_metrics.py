@@ -1,0 +1,119 @@
+"""Metrics on cases whose answer is known without them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pix2gif_lite.metrics import coherency, end_point_error, pearson, psnr, region_mean, rmse, sharpness, stillness
+from pix2gif_lite.presets import DEMO_MOTIONS
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+def left_half(size: int = 8) -> torch.Tensor:
+    where = torch.zeros(1, 1, size, size, dtype=torch.bool)
+    where[..., : size // 2] = True
+    return where
+
+
+def test_psnr_of_a_known_error():
+    exact = torch.zeros(3, 3, 8, 8)
+    # an error of 0.2 in [-1, 1] is 0.1 of the range: 20 dB; of 0.02: 40 dB; none: the cap
+    picture = exact + torch.tensor([0.2, 0.02, 0.0]).reshape(3, 1, 1, 1)
+    assert_close(psnr(picture, exact), torch.tensor([20.0, 40.0, 100.0]))
+
+
+def test_psnr_equals_the_formula_on_bytes():
+    a, b = torch.randint(0, 256, (2, 4, 3, 16, 16)).double()
+    expected = 10 * torch.log10(255**2 / (a - b).square().mean((1, 2, 3)))
+    assert_close(psnr(a / 127.5 - 1, b / 127.5 - 1).double(), expected, atol=1e-4, rtol=0)
+
+
+def test_psnr_of_a_region_sees_the_region_only():
+    exact = torch.zeros(1, 3, 8, 8)
+    picture = exact.clone()
+    picture[..., :4], picture[..., 4:] = 0.2, float("nan")
+    assert_close(psnr(picture, exact, left_half()), torch.tensor([20.0]))
+    assert psnr(picture, exact, torch.zeros(1, 1, 8, 8, dtype=torch.bool)).isnan().all()
+
+
+def test_psnr_clamps_what_a_saved_frame_would_clamp():
+    assert_close(psnr(torch.full((1, 3, 4, 4), 1.7), torch.ones(1, 3, 4, 4)), torch.tensor([100.0]))
+
+
+def test_region_mean_averages_channels_and_pixels():
+    values = torch.arange(8.0).reshape(1, 2, 2, 2)
+    where = torch.tensor([[True, False], [False, False]]).reshape(1, 1, 2, 2)
+    assert region_mean(values).item() == 3.5 and region_mean(values, where).item() == 2
+
+
+def test_pearson_and_rmse_against_numpy():
+    asked, measured = torch.randn(2, 5, 8)
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(asked.numpy(), measured.numpy(), strict=True)]
+    assert_close(pearson(asked, measured), torch.tensor(expected), atol=1e-6, rtol=0)
+    assert_close(rmse(asked, measured), (asked.double() - measured.double()).pow(2).mean(1).sqrt())
+
+
+def test_pearson_of_lines():
+    x = torch.tensor([2.0, 5.0, 11.0])
+    rows = torch.stack([3 * x + 1, -x, torch.full((3,), 7.0)])
+    assert_close(pearson(x.expand(3, 3), rows), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))
+
+
+def test_coherency_of_perfect_halved_and_opposite_gifs():
+    asked = torch.tensor(DEMO_MOTIONS).float().expand(4, -1)
+    length = asked[0].norm().item()
+    assert coherency(asked, asked) == pytest.approx({"pearson": 1, "rmse": 0, "curve_pearson": 1, "curve_l2": 0})
+    half = coherency(asked, asked / 2)
+    assert half == pytest.approx({"pearson": 1, "rmse": length / 2 / math.sqrt(8), "curve_pearson": 1, "curve_l2": length / 2})
+
+
+def test_errors_of_single_gifs_cancel_in_the_curve_but_not_in_the_targets():
+    asked = torch.tensor(DEMO_MOTIONS).float().expand(2, -1)
+    wrong = torch.stack([asked[0] + 3, asked[0] - 3])
+    found = coherency(asked, wrong)
+    assert found["curve_l2"] == pytest.approx(0) and found["rmse"] == pytest.approx(3)
+    flat = coherency(asked, torch.zeros(2, 8))  # a still GIF: what InstructPix2Pix's 23 px in Table 2 is like
+    assert flat["pearson"] == 0 and flat["curve_l2"] == pytest.approx(asked[0].norm().item())
+
+
+def test_end_point_error_of_a_3_4_5_triangle():
+    exact = torch.randn(2, 2, 8, 8)
+    flow = exact + torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1)
+    assert_close(end_point_error(flow, exact), torch.full((2,), 5.0))
+    flow[1:, :, :, 4:] = exact[1:, :, :, 4:] + 100
+    assert_close(end_point_error(flow, exact, left_half().expand(2, -1, -1, -1)), torch.full((2,), 5.0))
+
+
+def test_stillness_counts_grey_levels_of_the_still_region():
+    source = torch.zeros(1, 3, 8, 8)
+    frame = source.clone()
+    frame[..., :4], frame[..., 4:] = 2 / 127.5, 0.9
+    assert_close(stillness(frame, source, left_half()), torch.tensor([2.0]))
+
+
+def test_sharpness_falls_with_blur_and_is_a_steps_height():
+    step = torch.zeros(1, 3, 8, 8)
+    step[..., 4:] = 0.8
+    # one jump of 0.8 in a row of 8
+    assert_close(sharpness(step), torch.tensor([0.8 / math.sqrt(8)]))
+    blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(step, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    assert_close(sharpness(blurred), torch.tensor([0.8 / 3 * math.sqrt(3 / 8)]))
+    assert sharpness(torch.ones(1, 3, 4, 4)).item() == 0
+
+
+def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match="pictures have shapes"):
+        psnr(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))
+    with pytest.raises(ValueError, match="motions have shapes"):
+        coherency(torch.zeros(2, 8), torch.zeros(2, 7))
+    with pytest.raises(ValueError, match="flows have shapes"):
+        end_point_error(torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 4, 4))

@@ -1,0 +1,65 @@
+"""What readers see: targets met and missed, where figures come from, and a sheet with the right pictures in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pix2gif_lite.measuring import drawn
+from pix2gif_lite.pipeline import Pix2GifPipeline
+from pix2gif_lite.presets import TINY
+from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.report import ROWS, SHEET_MOTIONS, look_up, provenance, sheet, table
+from pix2gif_lite.scenes import sample_scenes
+from pix2gif_lite.viz import to_pil
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return Pix2GifPipeline.from_components(TINY, build_components(TINY, ["a red balloon is rising"] * 20))
+
+
+def test_look_up_walks_a_path_and_stops_where_there_is_none():
+    results = {"a": {"b": 1.5}, "c": None}
+    assert look_up(results, "a.b") == 1.5
+    assert look_up(results, "a.x") is None and look_up(results, "c.d") is None and look_up(results, "a.b.c") is None
+
+
+def test_the_table_marks_targets_met_and_missed(pipe):
+    results = {
+        "fidelity": {"gap_db": 1.5, "moving_gap_db": 1.5001, "moving_gain_db": 8.0, "psnr": 30.0},
+        "coherency": {"pearson": 0.97},
+        "made": provenance("lite", pipe, {"scenes": 3, "split": "test", "steps": None, "sampler": None}),
+        "by_motion": {"2": {}, "4": {}},
+        "seconds": 12.3,
+    }
+    text = table(results)
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == len(ROWS) + 2
+    assert lines["generated, below E/D alone, whole picture"].endswith("| 1.500 dB | <= 1.5 dB | met |")
+    assert lines["generated, below E/D alone, moving region"].endswith("| 1.500 dB | <= 1.5 dB | **missed** |")
+    assert lines["generated, above a copy of the source, moving region, m >= 8"].endswith("| >= 8 dB | met |")
+    assert lines["asked against measured motion, Pearson a GIF"].endswith("| 0.970 | >= 0.98 | **missed** |")
+    assert lines["generated, whole picture"].endswith("| 30.000 dB |  |  |")
+    assert lines["E/D alone, photographs kept out of training"].endswith("| not computed | >= 26 dB |  |")
+    assert "3 scenes of `test`, m = 2, 4; dpmpp_2m, 4 steps." in text
+
+
+def test_provenance_says_what_ran_where(pipe):
+    made = provenance(pipe, pipe, {"scenes": 1, "split": "val", "steps": 7, "sampler": None})
+    assert made["weights"] == "in memory" and made["steps"] == 7 and made["sampler"] == TINY.sampler
+    assert made["torch"] == torch.__version__ and made["machine"] and made["date"].endswith("UTC")
+
+
+def test_a_sheet_shows_the_source_and_the_exact_frames_where_it_says(pipe):
+    scenes = sample_scenes(2, "test")
+    image = np.asarray(sheet(pipe, scenes, steps=1))
+    (part,) = drawn(scenes, SHEET_MOTIONS, TINY.image_size)
+    side = TINY.image_size
+    step = side + 4
+    assert image.shape[1] == 4 + 10 * step
+    last = image[-step:-4]  # the second scene's row of pictures
+    for column, picture in [(0, part.source[1]), *((1 + 3 * k, part.exact.image[3 + k]) for k in range(3))]:
+        left = 4 + column * step
+        assert np.abs(last[:, left : left + side].astype(int) - np.asarray(to_pil(picture))).max() <= 1
