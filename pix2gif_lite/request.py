@@ -7,7 +7,7 @@ imports nothing heavy, so that the command line can refuse a request within mill
 from __future__ import annotations
 
 import math
-import os
+import uuid
 import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -96,8 +96,12 @@ def check_folder(folder: Path) -> None:
     place = folder
     while not place.exists():
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ValueError(f"Cannot write into {str(place)!r}: choose another folder for --out.")
+    probe = place / f".{uuid.uuid4().hex[:8]}"
+    try:  # permissions alone do not tell: the disk may be read-only, the place no real folder
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"Cannot write into {str(place)!r} ({error.strerror}): choose another folder.") from error
 
 
 def choose_device(name: str) -> str:

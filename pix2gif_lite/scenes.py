@@ -113,7 +113,7 @@ def calibrate(scene: Scene) -> Tensor:
     """The measure of Alg. 1, computed from the exact flow at the rest frame's own corners, at each amplitude of NODES: (33,).
 
     Corners are found as Alg. 1 finds them; each that lies on a moving layer is displaced exactly, and the mean length of those
-    that go further than 1 px is the magnitude. No tracker's error enters, so what an amplitude shows depends on the picture alone.
+    that go further than 1 px is the magnitude. No tracker's error enters: what an amplitude shows depends on the picture alone.
     """
     if "curve" in scene.gains:
         return scene.gains["curve"]

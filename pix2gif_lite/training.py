@@ -73,7 +73,7 @@ def train_autoencoder(
             vae = build_autoencoder(preset)
     else:
         vae = load_component(init, "vae")
-    source = PictureSource(preset.image_size, seed, photo_share, photos)
+    source = PictureSource(preset.image_size, seed, photo_share, photos, scenes_a_block=4 * run.batch_size)
     job = AutoencoderJob(preset, vae, source, seed, equivariance, moving_weight, held_out=held_out)
     settings = {"job": "autoencoder", "autoencoder": _plain(vae.config), "batch_size": run.batch_size, "seed": seed}
     settings |= {"photo_share": photo_share, "photographs": len(source.photos)}

@@ -139,7 +139,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
 
     # 2. The loop.
     began, aside = time.perf_counter(), 0.0  # aside: seconds spent on anything but training
-    operations, step, terms = 0, start, {}
+    step, terms = start, {}
     bar = tqdm(total=1.0, disable=not (run.progress_bar and accelerator.is_main_process), bar_format=BAR)
     with bar, interruptible() as interrupt:
         while True:
@@ -152,10 +152,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
                 break
             for group in optimizer.param_groups:
                 group["lr"] = run.rate(step, progress)
-            counter = FlopCounterMode(display=False) if not operations else nullcontext()
-            with counter:  # the first step is also counted
-                terms = _forward_backward(model, job, run, step, accelerator)
-            operations = operations or counter.get_total_flops() * accelerator.num_processes // run.batch_size
+            terms = _forward_backward(model, job, run, step, accelerator)
             norm = accelerator.clip_grad_norm_(trained, run.grad_clip)
             optimizer.step()
             optimizer.zero_grad()
@@ -184,6 +181,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
 
     # 3. What is left: the average, and what it took.
     rate = (step - start) * run.batch_size / (time.perf_counter() - began - aside)
+    operations = operations_per_sample(job, range(run.batch_size), accelerator.device)
     ema.copy_to(job.eval())
     summary = {"steps": step, "samples": step * run.batch_size, "seconds": elapsed, "samples_per_second": rate}
     summary |= {"parameters": sum(p.numel() for p in trained), "device": str(accelerator.device)}
@@ -213,6 +211,17 @@ def _forward_backward(model: nn.Module, job: nn.Module, run: Run, step: int, acc
         for name, value in terms.items():
             totals[name] = totals.get(name, 0) + value.detach() / run.accumulation
     return totals
+
+
+def operations_per_sample(job: nn.Module, numbers: range, device: torch.device) -> int:
+    """Operations of a forward and backward pass, a multiply-add counting as two. Leaves no gradients behind.
+
+    Not part of a real step: torch's counter changes the order of some sums, and a resumed run would differ in a bit.
+    """
+    with FlopCounterMode(display=False) as counter:
+        job(_to_device(job.batch(numbers), device))["loss"].backward()
+    job.zero_grad(set_to_none=True)
+    return counter.get_total_flops() // len(numbers)
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -15,22 +15,22 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .canvas import to_pil
 from .checkpoints import read_log
 
 PAPER, TEXT = (255, 255, 255), (40, 40, 48)  # of a sheet: background and words, RGB
 FONT_SIZE = 12  # px
 
 
-def to_pil(picture: Any) -> Image.Image:
-    """A picture (3, H, W) or (1, 3, H, W) in [-1, 1], or a PIL image, as an RGB PIL image."""
+def as_picture(picture: Any) -> Image.Image:
+    """A picture (3, H, W) or (1, 3, H, W) in [-1, 1], or a PIL image, as an RGB PIL image. ValueError for another shape."""
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
     if picture.ndim == 4 and len(picture) == 1:
         picture = picture[0]
     if picture.ndim != 3 or picture.shape[0] != 3:
         raise ValueError(f"A tensor of shape {tuple(picture.shape)} is no picture: pass (3, H, W) in [-1, 1].")
-    levels = picture.detach().cpu().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    return to_pil(picture)
 
 
 def contact_sheet(
@@ -40,13 +40,13 @@ def contact_sheet(
     size: int | None = None,
     gap: int = 4,
 ) -> Image.Image:
-    """One picture of many: a grid of `rows` of pictures as `to_pil` takes them; None leaves a cell empty.
+    """One picture of many: a grid of `rows` of pictures as `as_picture` takes them; None leaves a cell empty.
 
     row_labels stand above their row (captions are long), column_labels above their column. `size` is a cell's side in
     px (default: the largest picture's); pictures are enlarged without smoothing, so that what is seen is what is there.
     Raises ValueError for an empty sheet, or labels that are not one a row or column.
     """
-    cells = [[None if picture is None else to_pil(picture) for picture in row] for row in rows]
+    cells = [[None if picture is None else as_picture(picture) for picture in row] for row in rows]
     pictures = [picture for row in cells for picture in row if picture is not None]
     if not pictures:
         raise ValueError("A sheet of no pictures: give at least one row with one picture.")

@@ -97,6 +97,8 @@ def test_disguised(tmp_path):
     refuse(tmp_path / "text.png", "unknown kind")
     (tmp_path / "script.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n(never run) print\n")
     refuse(tmp_path / "script.png", "unknown kind")  # Pillow alone would hand it to Ghostscript
+    Image.new("RGB", SIZE).save(tmp_path / "rare.pcx")
+    refuse(tmp_path / "rare.pcx", "unknown kind")  # Pillow could: each decoder less is one way in less
 
 
 def test_size_is_judged_from_the_header(tmp_path):

@@ -86,6 +86,9 @@ def test_video_that_is_no_video(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=f"{name}.*damaged or of an unknown kind"):
             read_frames(tmp_path / name)
+    save_animation(BALLS, tmp_path / "real.gif").rename(tmp_path / "gif.mp4")
+    with pytest.raises(ValueError, match=r"gif\.mp4.*unknown kind"):  # FFmpeg could: only video containers may pass
+        read_frames(tmp_path / "gif.mp4")
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(ValueError, match="0 bytes"):
         read_frames(tmp_path / "empty.mp4")

@@ -12,7 +12,7 @@ from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.report import ROWS, SHEET_MOTIONS, look_up, provenance, sheet, table
 from pix2gif_lite.scenes import sample_scenes
-from pix2gif_lite.viz import to_pil
+from pix2gif_lite.viz import as_picture
 
 
 @pytest.fixture(scope="module")
@@ -62,4 +62,4 @@ def test_a_sheet_shows_the_source_and_the_exact_frames_where_it_says(pipe):
     last = image[-step:-4]  # the second scene's row of pictures
     for column, picture in [(0, part.source[1]), *((1 + 3 * k, part.exact.image[3 + k]) for k in range(3))]:
         left = 4 + column * step
-        assert np.abs(last[:, left : left + side].astype(int) - np.asarray(to_pil(picture))).max() <= 1
+        assert np.abs(last[:, left : left + side].astype(int) - np.asarray(as_picture(picture))).max() <= 1

@@ -28,7 +28,7 @@ from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.text import tokenize
 from pix2gif_lite.training import load_component, train_autoencoder, train_model
 from pix2gif_lite.training_data import PictureSource, keyed_noise, load_photographs, photo_crop
-from pix2gif_lite.training_loop import Run, fit
+from pix2gif_lite.training_loop import Run, fit, operations_per_sample
 
 # float32, so that the comparisons below are about the loop and not about rounding.
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
@@ -255,6 +255,22 @@ def test_loop_is_plain_adamw_on_consecutive_samples(tmp_path):
         fit(Quadratic(), replace(run, resume=True), {"seed": 2})
 
 
+def test_operations_are_counted():
+    class Linear(Quadratic):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Linear(16, 4))
+
+        def batch(self, numbers):
+            return training_data.PictureBatch(torch.ones(len(numbers), 8), None, None, list(numbers))
+
+        def forward(self, batch):
+            return {"loss": self.layers(batch.image).sum()}
+
+    # forward 2 (8 16 + 16 4); backward as much for the weights, and again for the input of the second layer only
+    assert operations_per_sample(Linear(), range(5), torch.device("cpu")) == 2 * (2 * (8 * 16 + 16 * 4) + 16 * 4)
+
+
 def test_micro_batches_add_up(tmp_path):
     for parts in (1, 2, 4):
         fit(Quadratic(), Run(tmp_path / str(parts), 4, 0.1, steps=5, accumulation=parts, **QUICK), {})
@@ -301,7 +317,9 @@ def test_autoencoder_is_saved_with_unit_variance_latents(autoencoder_run):
     out, summary = autoencoder_run
     vae = PatchAutoencoderKL.from_pretrained(out / "vae")
     with torch.no_grad():
-        z = vae.encode(PictureSource(TINY.image_size, 0, 0.5).batch(range(64)).image).latent_dist.mode()
+        z = vae.encode(
+            PictureSource(TINY.image_size, 0, 0.5, scenes_a_block=16).batch(range(64)).image
+        ).latent_dist.mode()
     assert float(z.std() * vae.config.scaling_factor) == pytest.approx(1, rel=0.15)
     assert summary["scaling_factor"] == vae.config.scaling_factor
     assert summary["samples"] == 12 * TINY.autoencoder.batch_size

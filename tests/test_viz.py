@@ -10,20 +10,20 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from pix2gif_lite.viz import contact_sheet, flow_to_rgb, plot_curves, requested_vs_measured, to_pil
+from pix2gif_lite.viz import as_picture, contact_sheet, flow_to_rgb, plot_curves, requested_vs_measured
 
 
 def plain(colour: tuple[int, int, int], size: int = 16) -> torch.Tensor:
     return (torch.tensor(colour).reshape(3, 1, 1) / 127.5 - 1).expand(3, size, size)
 
 
-def test_to_pil_rounds_and_clamps():
+def test_as_picture_rounds_and_clamps():
     levels = torch.tensor([0, 1, 127, 128, 254, 255])
     picture = (levels / 127.5 - 1).expand(3, 1, 6)
-    assert np.asarray(to_pil(picture))[0, :, 0].tolist() == levels.tolist()
-    assert np.asarray(to_pil(torch.full((1, 3, 2, 2), 3.0))).min() == 255
+    assert np.asarray(as_picture(picture))[0, :, 0].tolist() == levels.tolist()
+    assert np.asarray(as_picture(torch.full((1, 3, 2, 2), 3.0))).min() == 255
     with pytest.raises(ValueError, match=r"\(2, 4, 4\)"):
-        to_pil(torch.zeros(2, 4, 4))
+        as_picture(torch.zeros(2, 4, 4))
 
 
 def test_a_sheet_puts_each_picture_in_its_cell():

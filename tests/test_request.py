@@ -1,0 +1,114 @@
+"""What a user may ask the pipeline for: everything else is refused before a model runs, in a sentence."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pix2gif_lite.pipeline import Pix2GifPipeline
+from pix2gif_lite.presets import TINY
+from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.request import DEVICES, check_folder, check_motions, choose_device, parse_motions
+from pix2gif_lite.scenes import sample_scenes
+
+CAPTION = "a red balloon is rising"
+PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    parts = build_components(TINY, [CAPTION] * 20)
+    with torch.no_grad():  # a random FlowNet stays at the identity: give it something to say
+        generator = torch.Generator().manual_seed(0)
+        weight = parts["flow_net"].predict_flow0[0].weight
+        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
+    return Pix2GifPipeline.from_components(TINY, parts)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    pixels = sample_scenes(1, seed=3)[0].at(0, 96).image[0].permute(1, 2, 0)
+    return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"caption": "  "}, "caption"),
+        ({"caption": None}, "caption"),
+        ({"motion": []}, "empty"),
+        ({"motion": [4, -1]}, "-1"),
+        ({"motion": math.nan}, "nan"),
+        ({"motion": math.inf}, "inf"),
+        ({"motion": 32}, "31"),
+        ({"motion": "4"}, "text"),
+        ({"motion": [3, "4"]}, "'4'"),
+        ({"motion": [True]}, "True"),
+        ({"motion": [5] * 10_000}, "10000"),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"sampler": "heun"}, "heun"),
+        ({"s_T": -1}, "s_T"),
+        ({"s_I": math.nan}, "s_I"),
+        ({"s_M": "1"}, "s_M"),
+        ({"interval": (3, 1)}, "interval"),
+        ({"interval": 4}, "interval"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"noise": "pink"}, "pink"),
+        ({"output_size": 2}, "output size"),
+        ({"output_size": (64, 64, 64)}, "output size"),
+        ({"image": torch.zeros(1, 64, 64)}, r"\(1, 64, 64\)"),
+        ({"image": torch.full((3, 64, 64), math.nan)}, "finite"),
+        ({"image": np.zeros((64, 64, 3))}, "float64"),
+        ({"image": Image.new("RGB", (1, 1))}, "1 x 1"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_before_any_model_runs(pipe, picture, change, words):
+    ran = []
+    handles = [getattr(pipe, name).register_forward_pre_hook(lambda *_: ran.append(1)) for name in PARTS]
+    with pytest.raises(ValueError, match=words):
+        pipe(**{"image": picture, "caption": CAPTION, "motion": [4], **change})
+    for handle in handles:
+        handle.remove()
+    assert ran == []
+
+
+def test_missing_picture(pipe):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
+        pipe("nothing.png", CAPTION, 4)
+
+
+def test_warnings(pipe, picture):
+    with pytest.warns(UserWarning, match="Motion 1, 25 is outside 2-20") as caught:
+        pipe(picture, CAPTION, [0, 1, 2, 20, 25], steps=1)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="tokens long"):
+        pipe(picture, "word " * 100, 4, steps=1)
+
+
+def test_lists_as_text():
+    assert parse_motions("2,4, 6.5;8,") == [2, 4, 6.5, 8]
+    with pytest.raises(ValueError, match="'x'"):
+        parse_motions("2,x")
+    assert check_motions(np.array([2, 4])) == check_motions(torch.tensor([2.0, 4.0])) == [2, 4]
+    assert check_motions(np.float32(3.5)) == check_motions([torch.tensor(3.5)]) == [3.5]
+    assert check_motions(range(256), rows=1024) == list(range(256))
+
+
+def test_folders_and_devices(tmp_path):
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new" / "er")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(ValueError, match="Cannot write into"):
+        check_folder(tmp_path / "file" / "below")
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto").split(":")[0] in DEVICES
+    for name in ("abacus", "cuda:99", "meta", ""):
+        with pytest.raises(ValueError, match=f"device {name!r}"):
+            choose_device(name)
