@@ -1,4 +1,7 @@
-"""Pix2Gif Lite: a picture, a caption and a motion number become a GIF (arXiv 2403.04634). `import pix2gif_lite` loads nothing heavy."""
+"""Pix2Gif Lite: a picture, a caption and a motion number become a GIF (arXiv 2403.04634).
+
+`import pix2gif_lite` loads nothing heavy: each public name imports its file when it is first asked for.
+"""
 
 from __future__ import annotations
 

@@ -85,9 +85,7 @@ class PatchAutoencoderKL(AutoencoderKL):
         """
         if x.shape[-2] % self.downsampling or x.shape[-1] % self.downsampling:
             height, width = x.shape[-2:]
-            raise ValueError(
-                f"A picture of {width} x {height} px: both sides must be multiples of {self.downsampling}."
-            )
+            raise ValueError(f"A picture of {width} x {height} px: both sides must be multiples of {self.downsampling}.")
         return super().encode(tf.pixel_unshuffle(x, self.config.patch), return_dict=return_dict)
 
     def decode(self, z: torch.Tensor, return_dict: bool = True, generator: torch.Generator | None = None):

@@ -32,16 +32,41 @@ class Backdrop:
 
 
 BACKDROPS = {
-    "hills": Backdrop(("#8fcdf0", "#e3f4f7"), ("#bfe0ad", "#a9d599", "#94c987"), (0.66, 0.76, 0.88), 0.05, 1.3, "#fff0b8", 0.085, "#ffffff", 0.85),
-    "sunset": Backdrop(("#f08a7b", "#fde0a8"), ("#d79a96", "#bd8497", "#a47492"), (0.68, 0.78, 0.89), 0.04, 1.2, "#fff3c9", 0.11, "#fbd0c0", 0.7),
-    "night": Backdrop(("#27305e", "#5b6aa3"), ("#465690", "#3d4c82", "#354374"), (0.68, 0.78, 0.89), 0.045, 1.3, "#f3efd9", 0.075, "#6f7db4", 0.45, stars=True),
-    "sea": Backdrop(("#9fd6f2", "#eaf6f4"), ("#8ccbe2", "#78bedb", "#66b0d2"), (0.62, 0.75, 0.88), 0.008, 4.0, "#fff2bf", 0.08, "#ffffff", 0.85),
-    "underwater": Backdrop(("#8ad7e0", "#3f93b8"), ("#5aa6b5", "#b9c9a6", "#d8d3ac"), (0.78, 0.86, 0.93), 0.035, 1.6, "#8ad7e0", 0.0, "#9fe0e6", 0.0, bubbles=True),
-    "desert": Backdrop(("#a9dbe8", "#fbeecb"), ("#f2d9a6", "#ebcb94", "#e2bc84"), (0.68, 0.78, 0.89), 0.05, 0.9, "#fff7dd", 0.09, "#ffffff", 0.55),
-    "snow": Backdrop(("#b4cfe6", "#eaf1f7"), ("#dfeaf3", "#eef4f9", "#fbfdff"), (0.66, 0.77, 0.88), 0.055, 1.1, "#fffbe8", 0.07, "#f7fbff", 0.8),
-    "meadow": Backdrop(("#a8e0ea", "#f3f9df"), ("#d6e8a8", "#c6de93", "#b4d37f"), (0.7, 0.79, 0.89), 0.03, 1.7, "#fff0b0", 0.085, "#ffffff", 0.8),
+    "hills": Backdrop(
+        ("#8fcdf0", "#e3f4f7"), ("#bfe0ad", "#a9d599", "#94c987"), (0.66, 0.76, 0.88),
+        0.05, 1.3, "#fff0b8", 0.085, "#ffffff", 0.85,
+    ),
+    "sunset": Backdrop(
+        ("#f08a7b", "#fde0a8"), ("#d79a96", "#bd8497", "#a47492"), (0.68, 0.78, 0.89),
+        0.04, 1.2, "#fff3c9", 0.11, "#fbd0c0", 0.7,
+    ),
+    "night": Backdrop(
+        ("#27305e", "#5b6aa3"), ("#465690", "#3d4c82", "#354374"), (0.68, 0.78, 0.89),
+        0.045, 1.3, "#f3efd9", 0.075, "#6f7db4", 0.45, stars=True,
+    ),
+    "sea": Backdrop(
+        ("#9fd6f2", "#eaf6f4"), ("#8ccbe2", "#78bedb", "#66b0d2"), (0.62, 0.75, 0.88),
+        0.008, 4.0, "#fff2bf", 0.08, "#ffffff", 0.85,
+    ),
+    "underwater": Backdrop(
+        ("#8ad7e0", "#3f93b8"), ("#5aa6b5", "#b9c9a6", "#d8d3ac"), (0.78, 0.86, 0.93),
+        0.035, 1.6, "#8ad7e0", 0.0, "#9fe0e6", 0.0, bubbles=True,
+    ),
+    "desert": Backdrop(
+        ("#a9dbe8", "#fbeecb"), ("#f2d9a6", "#ebcb94", "#e2bc84"), (0.68, 0.78, 0.89),
+        0.05, 0.9, "#fff7dd", 0.09, "#ffffff", 0.55,
+    ),
+    "snow": Backdrop(
+        ("#b4cfe6", "#eaf1f7"), ("#dfeaf3", "#eef4f9", "#fbfdff"), (0.66, 0.77, 0.88),
+        0.055, 1.1, "#fffbe8", 0.07, "#f7fbff", 0.8,
+    ),
+    "meadow": Backdrop(
+        ("#a8e0ea", "#f3f9df"), ("#d6e8a8", "#c6de93", "#b4d37f"), (0.7, 0.79, 0.89),
+        0.03, 1.7, "#fff0b0", 0.085, "#ffffff", 0.8,
+    ),
 }  # fmt: skip
 
+PUFFS = ((0, 0.25, 1), (-1.1, -0.15, 0.7), (1.15, -0.1, 0.75), (2, -0.3, 0.5))  # of a cloud: place and size, in radii
 DETAILS = 24  # random numbers in [0, 1) that place a backdrop's sun, clouds, ground lines, stars and bubbles
 
 
@@ -80,7 +105,7 @@ def draw_backdrops(names: list[str], details: Tensor, size: int) -> Tensor:
             paint(0.75 * visible * (0.5 - (away.amin(0) - 0.006) * size).clamp(0, 1), rgb("#f6f1d8").to(device))
         elif not star and any(row.cloud_opacity for row in rows):
             cx, cy, r = u[first], 0.1 + 0.3 * u[first + 1], 0.05 + 0.035 * u[first + 8]
-            puffs = [torch.hypot(x - cx - dx * r, 1.25 * (y - cy) + dy * r) - k * r for dx, dy, k in ((0, 0.25, 1), (-1.1, -0.15, 0.7), (1.15, -0.1, 0.75), (2, -0.3, 0.5))]  # fmt: skip
+            puffs = [torch.hypot(x - cx - dx * r, 1.25 * (y - cy) + dy * r) - k * r for dx, dy, k in PUFFS]
             cloud = torch.stack(puffs).amin(0)
             paint(numbers(lambda r: r.cloud_opacity) * (0.5 - cloud * size / 4).clamp(0, 1), colours(lambda r: r.cloud))
     if any(row.bubbles for row in rows):

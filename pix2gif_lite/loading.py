@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from .autoencoder import PatchAutoencoderKL
 from .motion_embedding import MotionEmbedding
+from .pretrained import resolve_weights
 from .warping import FlowNet
 
 PARTS = {
@@ -59,6 +60,20 @@ def load_parts(
     if missing := [name for name in ("vae", "tokenizer", "text_encoder", "unet") if name not in {*parts, *skip}]:
         raise ValueError(f"{str(folder / INDEX)!r} names no {missing[0]}: these are not the weights of a whole Pix2Gif.")
     return parts, index
+
+
+def load_component(weights: str | Path, name: str) -> Any:
+    """One part of a set of weights, float32: `weights` is "lite", a folder that holds a folder `name`, or that folder itself.
+
+    Raises FileNotFoundError when there is no such part.
+    """
+    folder = Path(resolve_weights(weights))
+    if (folder / name).is_dir():
+        folder = folder / name
+    marker = "tokenizer.json" if name == "tokenizer" else "config.json"
+    if folder.name != name or not (folder / marker).is_file():
+        raise FileNotFoundError(f"No {name} in {folder}: give a folder of weights that training saved.")
+    return _load(PARTS[name], folder, torch.float32)
 
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:

@@ -72,9 +72,7 @@ class Pix2GifModel(nn.Module):
         super().__init__()
         channels = unet_in_channels(variant, unet.config.out_channels)
         if unet.config.in_channels != channels:
-            raise ValueError(
-                f"Variant {variant} needs a UNet of {channels} input channels, not {unet.config.in_channels}."
-            )
+            raise ValueError(f"Variant {variant} needs a UNet of {channels} input channels, not {unet.config.in_channels}.")
         self.variant = variant
         self.uses_motion = variant != "base"
         self.uses_warp = variant.startswith("warp") or variant == "full"
@@ -83,9 +81,7 @@ class Pix2GifModel(nn.Module):
         if self.uses_warp and flow_net is None:
             raise ValueError(f"Variant {variant} needs a FlowNet, but none was given.")
         self.text_encoder = text_encoder
-        self.motion_embedding = (
-            motion_embedding if self.uses_motion else None
-        )  # an idle part would never get a gradient
+        self.motion_embedding = motion_embedding if self.uses_motion else None  # an idle part would never get a gradient
         self.flow_net = flow_net if self.uses_warp else None
         self.unet = unet
 

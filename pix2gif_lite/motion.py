@@ -93,9 +93,7 @@ def dense_flow(source: Any, target: Any) -> np.ndarray:
     """
     gray_a, gray_b = to_gray(source, None), to_gray(target, None)
     if gray_a.shape != gray_b.shape:
-        raise ValueError(
-            f"The frames are {_size(gray_a)} and {_size(gray_b)} px: resize one so that their sizes agree."
-        )
+        raise ValueError(f"The frames are {_size(gray_a)} and {_size(gray_b)} px: resize one so that their sizes agree.")
     if max(gray_a.shape) < FLOW_MIN_SIDE:
         raise ValueError(f"The frames are {_size(gray_a)} px: dense flow needs a side of at least {FLOW_MIN_SIDE} px.")
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(gray_a, gray_b, None)  # (H, W, 2)

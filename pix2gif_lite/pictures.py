@@ -84,9 +84,7 @@ def read_frames(
             limit = f"{max_frames} frames or {max_pixels:,} pixels in all"
             raise RefusedFile(f"{_quoted(path)} has more than {limit}: shorten it or scale it down.")
         if frames and frame.size != frames[0].size:
-            raise RefusedFile(
-                f"{_quoted(path)} holds frames of {frames[0].size} and {frame.size} px: make them one size."
-            )
+            raise RefusedFile(f"{_quoted(path)} holds frames of {frames[0].size} and {frame.size} px: make them one size.")
         frames.append(frame)
         durations.append(duration)
     return frames, durations
@@ -215,6 +213,4 @@ def _quoted(path: str | os.PathLike) -> str:
 
 
 def _damaged(name: str) -> RefusedFile:
-    return RefusedFile(
-        f"{name} is damaged or of an unknown kind: open it in a viewer and save it again as PNG, GIF or MP4."
-    )
+    return RefusedFile(f"{name} is damaged or of an unknown kind: open it in a viewer and save it again as PNG, GIF or MP4.")

@@ -22,7 +22,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from .branches import make_branches
-from .canvas import add_detail, chunks, fit_size, lost_detail, resize, to_pil, to_source, to_tensor, work_size
+from .canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_pil, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
 from .guidance import needed_predictions
 from .loading import load_parts
@@ -196,7 +196,8 @@ class Pix2GifPipeline(DiffusionPipeline):
         work = to_tensor(source.resize((width, height), Image.Resampling.LANCZOS)).to(device, self.vae.dtype)
         latent = self.vae.encode(work).latent_dist.mode()  # (1, 4, h, w), unscaled
         E = (latent * scaling if c.scale_image_latents else latent).to(dtype)
-        lost = lost_detail(still, self.vae.decode(latent).sample) if detail and model.uses_warp else None
+        decoded = self.vae.decode(latent).sample if detail and model.uses_warp else None  # detail needs a flow
+        lost = None if decoded is None else lost_detail(still, decoded)
         clock.lap("encode")
 
         # 2. The texts, each once.
@@ -226,8 +227,10 @@ class Pix2GifPipeline(DiffusionPipeline):
             clock.lap("sample")
 
             for k, frame, f in zip(rows, self.vae.decode((z / scaling).to(self.vae.dtype)).sample.split(1), F, strict=True):
-                frame = resize(frame.float(), size)
-                picture = to_pil((frame if lost is None else add_detail(frame, lost, f[None]))[0])
+                full = resize(frame.float(), size)
+                if lost is not None:
+                    full = add_detail(full, lost, f[None], explained(frame, decoded, f[None]))
+                picture = to_pil(full[0])
                 for j in [k] if alone else [j for j, m in enumerate(motions) if m == motions[k]]:
                     frames[j], flow[j] = picture, f
             clock.lap("decode")

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from .loading import PARTS, load_component
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, Preset
 from .scenes import draw, sample_scenes
-from .training import LOADERS, load_component
 from .viz import contact_sheet
 
 FOLDER, SCENES = "samples", 3
@@ -50,4 +50,4 @@ def of_model(state: dict[str, Any]) -> None:
 
 def whole_pipeline(preset: Preset, out: Path) -> Pix2GifPipeline:
     """The pipeline of the parts that a finished run of the model left in `out`."""
-    return Pix2GifPipeline.from_components(preset, {name: load_component(out, name) for name in LOADERS})
+    return Pix2GifPipeline.from_components(preset, {name: load_component(out, name) for name in PARTS})

@@ -89,9 +89,7 @@ def start(noise: Tensor, sigmas: Tensor) -> Tensor:
     return noise * (1 + float(sigmas[0]) ** 2) ** 0.5
 
 
-def euler_ancestral(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, callback: Callback | None = None
-) -> Tensor:
+def euler_ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, callback: Callback | None = None) -> Tensor:
     """Ancestral sampling with Euler steps (Karras et al. 2022; k-diffusion), x (B, 4, h, w), sigmas (n + 1,) falling.
 
     `noise` gives step i its fresh noise, once a step but not on one to sigma = 0: an argument, so that the caller
@@ -155,9 +153,7 @@ def get_sampler(name: str) -> Callable[..., Tensor]:
     return SAMPLERS[name]
 
 
-def sample(
-    name: str, denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, callback: Callback | None = None
-) -> Tensor:
+def sample(name: str, denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, callback: Callback | None = None) -> Tensor:
     """Run the sampler of that name; `noise` goes unused by one that needs none (dpmpp_2m)."""
     sampler = get_sampler(name)
     extra = {"noise": noise} if sampler is euler_ancestral else {}

@@ -152,7 +152,7 @@ class Brush:
         """From here on shapes are drawn at rest coordinates (x, y) and belong to `layer`."""
         self.finish()
         self.x, self.y, self.layer = x, y, layer
-        self.colour = torch.zeros_like(self.picture)  # premultiplied by
+        self.colour = torch.zeros_like(self.picture)  # premultiplied by the cover
         self.cover = torch.zeros_like(self.picture[:, :1])
 
     def fill(self, distance: Tensor, colour: Tensor) -> None:
@@ -164,7 +164,7 @@ class Brush:
         self.cover.lerp_(torch.ones((), device=alpha.device).expand_as(alpha), alpha)
 
     def finish(self) -> None:
-        """Lay what was painted over the picture, lit from the upper left; the light is fixed to the subject and moves with it."""
+        """Lay what was painted over the picture, lit from the upper left; the light moves with the subject."""
         if self.cover is not None:
             shade = (1.0 - 0.16 * (self.x + 1.4 * self.y)).clamp_(0.7, 1.25)[:, None]
             self.picture.mul_(1 - self.cover).add_((self.colour * shade).clamp_max_(1.0))

@@ -111,9 +111,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, tokens: int = 
     Raises ValueError for fewer than 258 entries: 256 bytes and two special tokens come first.
     """
     if vocab_size < 258:
-        raise ValueError(
-            f"A vocabulary of {vocab_size} is too small: 256 bytes and 2 special tokens need at least 258."
-        )
+        raise ValueError(f"A vocabulary of {vocab_size} is too small: 256 bytes and 2 special tokens need at least 258.")
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), normalizers.Lowercase()]
@@ -144,9 +142,7 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> Tens
 
 def build_text_encoder(preset: Preset, tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
     """CLIP's text model with the preset's sizes, random weights, for this tokenizer's ids."""
-    widening = (
-        2 if preset.train_text else 4
-    )  # CLIP's own feed-forward is 4 wide; 2 is enough for a small one trained here
+    widening = 2 if preset.train_text else 4  # CLIP's own feed-forward is 4 wide; 2 is enough for a small one trained here
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

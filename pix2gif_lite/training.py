@@ -12,30 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from diffusers import AutoencoderKL
 
-from .autoencoder import PatchAutoencoderKL, build_autoencoder
+from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
 from .hardware import choose_precision
 from .latent_cache import cache_scenes, fingerprint
+from .loading import PARTS, load_component
 from .model import Pix2GifModel
 from .model_job import ModelJob
-from .motion_embedding import MotionEmbedding
 from .presets import Preset
-from .pretrained import build_components, resolve_weights
+from .pretrained import build_components
 from .training_data import PictureSource
 from .training_loop import Run, fit
-from .warping import FlowNet
 
-LOADERS = {  # the folders of a set of weights and the classes that read them
-    "vae": PatchAutoencoderKL,
-    "tokenizer": PreTrainedTokenizerFast,
-    "text_encoder": CLIPTextModel,
-    "motion_embedding": MotionEmbedding,
-    "flow_net": FlowNet,
-    "unet": UNet2DConditionModel,
-}
 SAMPLING_FIELDS = ("sampler", "sampling_steps", "spacing", "s_T", "s_I", "s_M", "name", "steps", "autoencoder")
 
 
@@ -122,7 +112,7 @@ def train_model(
     if init is None:
         parts = build_components(preset, seed=seed)
     else:
-        parts = {name: load_component(init, name) for name in LOADERS if name != "vae"}
+        parts = {name: load_component(init, name) for name in PARTS if name != "vae"}
     model = Pix2GifModel(*(parts[k] for k in ("text_encoder", "motion_embedding", "flow_net", "unet")), preset.variant)
 
     precision = choose_precision(run.mixed_precision, run.cpu)
@@ -140,20 +130,6 @@ def train_model(
     return summary
 
 
-def load_component(weights: str | Path, name: str) -> Any:
-    """One part of a set of weights: `weights` is "lite", a folder that holds a folder `name`, or that folder itself.
-
-    Raises FileNotFoundError when there is no such part.
-    """
-    folder = Path(resolve_weights(weights))
-    if (folder / name).is_dir():
-        folder = folder / name
-    marker = "tokenizer.json" if name == "tokenizer" else "config.json"
-    if folder.name != name or not (folder / marker).is_file():
-        raise FileNotFoundError(f"No {name} in {folder}: give a folder of weights that training saved.")
-    return LOADERS[name].from_pretrained(folder)
-
-
 def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int, options: dict[str, Any]) -> Run:
     """The run that the preset describes (`rates`: the part with this job's rates), as changed by the options."""
     if steps is None and minutes is None:
@@ -165,6 +141,4 @@ def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int,
 
 def _plain(values: Any) -> Any:
     """As JSON would have it (tuples become lists), to compare with what a checkpoint holds."""
-    return json.loads(
-        json.dumps({k: v for k, v in dict(values).items() if not k.startswith("_") and k != "scaling_factor"})
-    )
+    return json.loads(json.dumps({k: v for k, v in dict(values).items() if not k.startswith("_") and k != "scaling_factor"}))

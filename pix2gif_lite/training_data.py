@@ -60,9 +60,7 @@ def keyed_noise(seed: int, numbers: Sequence[int], shape: Sequence[int], stream:
 # ------------------------------------------------------------------------------------------------------- photographs
 
 
-def load_photographs(
-    files: Sequence[tuple[str, str]] = PHOTOGRAPHS, folder: str | Path | None = None
-) -> list[np.ndarray]:
+def load_photographs(files: Sequence[tuple[str, str]] = PHOTOGRAPHS, folder: str | Path | None = None) -> list[np.ndarray]:
     """The photographs as uint8 arrays, (H, W, 3) or grey (H, W); pictures of `folder` are added behind them.
 
     Raises ModuleNotFoundError naming the extra when scikit-image or scikit-learn is missing.

@@ -204,6 +204,4 @@ class FlowNet(ModelMixin, ConfigMixin):
         pyramid = FlowPyramid(flow0.float(), flow1.float(), flow2.float())
         if self.config.flow_mode == "absolute":
             return pyramid
-        return FlowPyramid(
-            *(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in pyramid)
-        )
+        return FlowPyramid(*(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in pyramid))

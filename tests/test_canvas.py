@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as tf
 from PIL import Image
 
-from pix2gif_lite.canvas import add_detail, chunks, fit_size, lost_detail, resize, to_tensor, work_size
-from pix2gif_lite.scenes import sample_scenes
+from pix2gif_lite.canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_tensor, work_size
+from pix2gif_lite.metrics import psnr
+from pix2gif_lite.scenes import draw, sample_scenes
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +42,15 @@ def test_fit_size_and_chunks():
 def test_without_motion_detail_restores_the_source(picture):
     source = picture.resize((301, 207))
     decoded = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))  # any picture, however bad
-    lost = lost_detail(source, decoded)
-    restored = add_detail(resize(decoded, source.size), lost, torch.zeros(1, 2, 16, 24))
+    lost, still = lost_detail(source, decoded), torch.zeros(1, 2, 16, 24)
+    restored = add_detail(resize(decoded, source.size), lost, still, explained(decoded, decoded, still))
     torch.testing.assert_close(restored, to_tensor(source), atol=1e-3, rtol=0)
 
 
 def test_detail_moves_with_the_flow_and_stops_at_the_edge():
     lost = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     flow = torch.tensor([1.0, -0.5]).view(1, 2, 1, 1).expand(1, 2, 8, 12)  # cells of 4 px: look 4 px right, 2 px up
-    detail = add_detail(torch.zeros_like(lost), lost, flow)
+    detail = add_detail(torch.zeros_like(lost), lost, flow, torch.ones(1, 1, 2, 2))
     torch.testing.assert_close(detail[..., 2:, :-4], lost[..., :-2, 4:], atol=1e-4, rtol=0)
     assert detail[..., -4:].abs().max() == detail[..., :2, :].abs().max() == 0
 
@@ -56,7 +58,41 @@ def test_detail_moves_with_the_flow_and_stops_at_the_edge():
 def test_bands_change_nothing(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     frame, lost = torch.randn(2, 1, 3, 50, 40, generator=generator)
-    flow = torch.randn(1, 2, 5, 4, generator=generator)
-    whole = add_detail(frame, lost, flow)
+    flow, share = torch.randn(1, 2, 5, 4, generator=generator), torch.rand(1, 1, 10, 8, generator=generator)
+    whole = add_detail(frame, lost, flow, share)
     monkeypatch.setattr("pix2gif_lite.canvas.BAND_PIXELS", 7 * 40)
-    torch.testing.assert_close(add_detail(frame, lost, flow), whole)
+    torch.testing.assert_close(add_detail(frame, lost, flow, share), whole)
+
+
+def test_what_the_flow_does_not_explain_gets_no_detail():
+    decoded = torch.zeros(1, 3, 32, 32)
+    decoded[..., 8:16] = 1.0  # a bar, which moved 8 px to the right
+    frame = torch.zeros(1, 3, 32, 32)
+    frame[..., 16:24] = 1.0
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0, :, 4:6] = -2.0  # known where the bar is now: 2 cells of 4 px to the left
+    share = explained(frame, decoded, flow)[0, 0, 16]
+    assert share[18:22].min() == 1  # on the bar
+    assert share[:6].min() == share[28:].min() == 1  # far from it
+    assert share[9:13].max() == 0  # where it was: the flow looks at the bar, the frame shows the ground
+
+
+def test_detail_helps_on_exact_frames():
+    scenes = sample_scenes(6, "val")
+    frames = draw(scenes, [11] * 6, 256)
+    flow = tf.avg_pool2d(draw(scenes, [11] * 6, 128).flow, 4) / 4
+
+    def small(x):  # as an autoencoder would have it: 128 px, blurred
+        return tf.interpolate(tf.interpolate(x, (64, 64), mode="bicubic", antialias=True), (128, 128), mode="bicubic")
+
+    source, target = draw(scenes, [0] * 6, 256).image, frames.image
+    plain, everywhere, ours = [], [], []
+    for k in range(6):
+        row = slice(k, k + 1)
+        decoded, frame = small(source[row]), small(target[row])
+        lost, full = source[row] - resize(decoded, (256, 256)), resize(frame, (256, 256))
+        plain.append(psnr(full, target[row]))
+        everywhere.append(psnr(add_detail(full, lost, flow[row], torch.ones(1, 1, 1, 1)), target[row]))
+        ours.append(psnr(add_detail(full, lost, flow[row], explained(frame, decoded, flow[row])), target[row]))
+    plain, everywhere, ours = (float(torch.cat(values).mean()) for values in (plain, everywhere, ours))
+    assert ours > plain + 1 and ours > everywhere + 1  # dB

@@ -26,9 +26,7 @@ def one_thread():
 
 def build(variant: str = "full", **changes) -> tuple[Pix2GifModel, dict]:
     parts = build_components(TINY.with_changes(variant=variant, **changes), captions=CAPTIONS)
-    model = Pix2GifModel(
-        parts["text_encoder"], parts["motion_embedding"], parts["flow_net"], parts["unet"], variant=variant
-    )
+    model = Pix2GifModel(parts["text_encoder"], parts["motion_embedding"], parts["flow_net"], parts["unet"], variant=variant)
     return model.eval(), parts
 
 

