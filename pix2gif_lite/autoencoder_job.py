@@ -14,24 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .autoencoder import PatchAutoencoderKL
+from .metrics import psnr
 from .presets import MOTION_MAX, Preset
 from .scenes import draw, sample_scenes
 from .training_data import PictureBatch, PictureSource, held_out_crops, keyed_noise, keyed_rng
 from .warping import to_sampling_grid, warp
 
 POSTERIOR_STREAM, WARP_STREAM = 0x9057, 0x3A79  # set apart random numbers drawn for the same (seed, number)
-
-
-def psnr(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> float:
-    """Peak signal to noise ratio in dB, mean over pictures (B, 3, H, W) in [-1, 1]; `where` (B, 1, H, W) restricts it.
-
-    Pictures with an empty `where` do not count.
-    """
-    error = (picture.clamp(-1, 1) - exact).float().square().mean(1, keepdim=True) / 4  # [0, 1] is the usual range
-    where = torch.ones_like(error) if where is None else where.to(error)
-    area = where.sum((1, 2, 3))
-    mse = (error * where).sum((1, 2, 3))[area > 0] / area[area > 0]
-    return float((-10 * mse.clamp_min(1e-10).log10()).mean())
 
 
 class AutoencoderJob(nn.Module):
@@ -132,10 +121,11 @@ class AutoencoderJob(nn.Module):
         z = self.vae.encode(image).latent_dist.mode()
         decoded = self.vae.decode(z).sample
         measured = {
-            "psnr": psnr(decoded, image),
-            "psnr_moving": psnr(decoded, image, moving),
+            "psnr": float(psnr(decoded, image).mean()),
+            "psnr_moving": float(psnr(decoded, image, moving).nanmean()),
             "latent_std": float(z.std()),
         }
         if len(photos):
-            measured["psnr_photos"] = psnr(self.vae.decode(self.vae.encode(photos).latent_dist.mode()).sample, photos)
+            decoded = self.vae.decode(self.vae.encode(photos).latent_dist.mode()).sample
+            measured["psnr_photos"] = float(psnr(decoded, photos).mean())
         return measured

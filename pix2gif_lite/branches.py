@@ -24,10 +24,12 @@ def make_branches(
     null: Tensor,
     motion: Tensor,
     s_M: float | None = None,
+    bare: Tensor | None = None,
 ) -> tuple[dict[str, Branch], Tensor]:
     """The conditions of the named branches, and the flow of the last of them, the fullest: (B, 2, h, w) in cells.
 
-    image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts and null (77, w) of the empty one; motion (B,).
+    image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare (77, w) of the
+    caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
     Without `s_M` every branch has its c_M (the paper's), with it the full branch alone. The flow is 0 for variants
     without a warp and for a dropped picture.
     """
@@ -36,7 +38,7 @@ def make_branches(
     branches, F = {}, None
     for name in names:
         image = torch.zeros_like(image_latents) if name == "none" else image_latents
-        text = null if name in ("none", "image") else c_T
+        text = null if name in ("none", "image") else c_T if name == "full" or bare is None else bare.expand_as(c_T)
         c_L = model.add_motion(text, motion, None if name == "full" else keep)
         F, z_W = model.warp(image, c_L)
         branches[name] = Branch(image, z_W, c_L)

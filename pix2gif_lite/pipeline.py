@@ -203,7 +203,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         # 2. The texts, each once.
         names = needed_predictions(*scales)
         names = names if interval is None else tuple(dict.fromkeys((*names, "full")))
-        texts = list(dict.fromkeys((NULL_PROMPT, *prompts.values())))
+        texts = list(dict.fromkeys((NULL_PROMPT, *prompts.values(), *([] if s_M is None else [caption]))))
         ids = tokenize(self.tokenizer, texts).to(device)
         c_T = dict(zip(texts, torch.cat([encode_text(self.text_encoder, part) for part in ids.split(32)]), strict=True))
         clock.lap("condition")
@@ -214,10 +214,10 @@ class Pix2GifPipeline(DiffusionPipeline):
         noises = FrameNoise(noise, (self.unet.config.out_channels, *cells), len(sigmas), generator, device)
         parts = chunks(len(wanted), BATCH_FRAMES)
         for number, part in enumerate(parts):
-            rows = [wanted[k] for k in part]
+            rows, bare = [wanted[k] for k in part], c_T.get(caption)
             n, text = len(rows), torch.stack([c_T[prompts[motions[k]]] for k in rows])
-            m = torch.tensor([motions[k] for k in rows], device=device)
-            branches, F = make_branches(model, names, E.expand(n, -1, -1, -1), text, c_T[NULL_PROMPT], m, scales[2])
+            m, source_z = torch.tensor([motions[k] for k in rows], device=device), E.expand(len(rows), -1, -1, -1)
+            branches, F = make_branches(model, names, source_z, text, c_T[NULL_PROMPT], m, s_M, bare)
             clock.lap("condition")
 
             denoiser = Denoiser(model, ac, c.prediction_type, branches, *scales, interval)

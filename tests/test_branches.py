@@ -32,7 +32,8 @@ def test_branches_are_the_table_of_the_paper(pipe, s_M):
     encode = lambda texts: pipe.text_encoder(input_ids=tokenize(pipe.tokenizer, texts)).last_hidden_state  # noqa: E731
     c_T, null = encode([motion_prompt(CAPTION, 4), motion_prompt(CAPTION, 12)]), encode([NULL_PROMPT])[0]
     names = needed_predictions(2.0, 3.0, s_M)
-    branches, flow = make_branches(model, names, E, c_T, null, m, s_M)
+    bare = encode([CAPTION])[0]
+    branches, flow = make_branches(model, names, E, c_T, null, m, s_M, bare)
     c_M = pipe.motion_embedding.embedding.weight[[4, 12]][:, None]
     everywhere = c_M if s_M is None else torch.zeros_like(c_M)
     torch.testing.assert_close(branches["full"].c_L, c_T + c_M)
@@ -43,7 +44,7 @@ def test_branches_are_the_table_of_the_paper(pipe, s_M):
     torch.testing.assert_close(flow, pipe.flow_net(E, c_T + c_M).flow0)
     assert not torch.equal(branches["image"].z_W, branches["full"].z_W)
     if s_M is not None:
-        torch.testing.assert_close(branches["text"].c_L, c_T)
+        torch.testing.assert_close(branches["text"].c_L, bare.expand_as(c_T))  # no c_M, and no number in the prompt either
     predictions = {name: torch.full((1,), float(k)) for k, name in enumerate(names)}
     assert torch.isfinite(guide(predictions, 2.0, 3.0, s_M)).all()  # the names are all that guidance asks for
 

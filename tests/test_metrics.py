@@ -117,3 +117,15 @@ def test_shapes_that_differ_are_refused():
         coherency(torch.zeros(2, 8), torch.zeros(2, 7))
     with pytest.raises(ValueError, match="flows have shapes"):
         end_point_error(torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 4, 4))
+
+
+def test_psnr_is_scikit_images():
+    metrics = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-1, 1, (2, 1, 3, 16, 16)).astype(np.float32)
+    ours = psnr(torch.from_numpy(a), torch.from_numpy(b))
+    assert float(ours) == pytest.approx(metrics.peak_signal_noise_ratio(b, a, data_range=2), rel=1e-5)
+    where = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    where[..., :8] = True
+    half = metrics.peak_signal_noise_ratio(b[..., :8], a[..., :8], data_range=2)
+    assert float(psnr(torch.from_numpy(a), torch.from_numpy(b), where)) == pytest.approx(half, rel=1e-5)

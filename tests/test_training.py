@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 
 from pix2gif_lite import training_data
 from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
-from pix2gif_lite.autoencoder_job import AutoencoderJob, psnr
+from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
 from pix2gif_lite.guidance import drop_masks
 from pix2gif_lite.hardware import choose_precision, matrix_rate
@@ -349,18 +349,6 @@ def test_autoencoder_starts_from_given_weights(autoencoder_run, tmp_path):
         torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
     with pytest.raises(FileNotFoundError, match="No unet in"):
         load_component(out, "unet")
-
-
-def test_measured_psnr_is_scikit_images():
-    metrics = pytest.importorskip("skimage.metrics")
-    rng = np.random.default_rng(0)
-    a, b = rng.uniform(-1, 1, (2, 1, 3, 16, 16)).astype(np.float32)
-    ours = psnr(torch.from_numpy(a), torch.from_numpy(b))
-    assert ours == pytest.approx(metrics.peak_signal_noise_ratio(b, a, data_range=2), rel=1e-5)
-    where = torch.zeros(1, 1, 16, 16)
-    where[..., :8] = 1
-    half = metrics.peak_signal_noise_ratio(b[..., :8], a[..., :8], data_range=2)
-    assert psnr(torch.from_numpy(a), torch.from_numpy(b), where) == pytest.approx(half, rel=1e-5)
 
 
 def test_moved_pictures_match_moved_latents(source):
