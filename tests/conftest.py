@@ -1,10 +1,39 @@
-"""One thread for all tests: their tensors are tiny, and threads that wait for each other cost more than they compute."""
+"""What several test files share: a tiny pipeline of the real classes, and a picture for it.
+
+One thread for all tests: their tensors are tiny, and threads that wait for each other cost more than they compute.
+"""
 
 import os
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never asks the network
 
-import torch  # noqa: E402
+import pytest
+import torch
+from PIL import Image
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    """A pipeline of TINY parts with random weights, whose flow is not the identity."""
+    from pix2gif_lite.pipeline import Pix2GifPipeline
+    from pix2gif_lite.presets import TINY
+    from pix2gif_lite.pretrained import build_components
+
+    parts = build_components(TINY, ["a red balloon is rising"] * 20)
+    with torch.no_grad():  # a random FlowNet stays at the identity: give it something to say
+        generator = torch.Generator().manual_seed(0)
+        weight = parts["flow_net"].predict_flow0[0].weight
+        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
+    return Pix2GifPipeline.from_components(TINY, parts)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """A drawn scene as a PIL image, 96 x 96."""
+    from pix2gif_lite.scenes import sample_scenes
+
+    pixels = sample_scenes(1, seed=3)[0].at(0, 96).image[0].permute(1, 2, 0)
+    return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).numpy())

@@ -5,23 +5,10 @@ import torch
 
 from pix2gif_lite.branches import in_cells, make_branches
 from pix2gif_lite.guidance import guide, needed_predictions
-from pix2gif_lite.pipeline import Pix2GifPipeline
-from pix2gif_lite.presets import TINY
-from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.text import NULL_PROMPT, motion_prompt, tokenize
 from pix2gif_lite.warping import to_sampling_grid
 
 CAPTION = "a red balloon is rising"
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    parts = build_components(TINY, [CAPTION] * 20)
-    with torch.no_grad():  # a random FlowNet stays at the identity: give it something to say
-        generator = torch.Generator().manual_seed(0)
-        weight = parts["flow_net"].predict_flow0[0].weight
-        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
-    return Pix2GifPipeline.from_components(TINY, parts)
 
 
 @pytest.mark.parametrize("s_M", [None, 2.0])

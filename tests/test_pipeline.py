@@ -14,27 +14,9 @@ from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.noise import FrameNoise
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
-from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.scenes import sample_scenes
 
 CAPTION = "a red balloon is rising"
 PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
-
-
-@pytest.fixture(scope="module")
-def pipe():
-    parts = build_components(TINY, [CAPTION] * 20)
-    with torch.no_grad():  # a random FlowNet stays at the identity: give it something to say
-        generator = torch.Generator().manual_seed(0)
-        weight = parts["flow_net"].predict_flow0[0].weight
-        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
-    return Pix2GifPipeline.from_components(TINY, parts)
-
-
-@pytest.fixture(scope="module")
-def picture():
-    pixels = sample_scenes(1, seed=3)[0].at(0, 96).image[0].permute(1, 2, 0)
-    return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).numpy())
 
 
 def difference(a: Image.Image, b: Image.Image) -> int:
