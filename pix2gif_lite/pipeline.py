@@ -66,7 +66,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         beta_end: float = 0.012,
         image_size: int = 128,
         sampler: str = "dpmpp_2m",
-        sampling_steps: int = 12,
+        sampling_steps: int = 2,
         spacing: str = "trailing",
         s_T: float = 1.0,
         s_I: float = 1.0,
