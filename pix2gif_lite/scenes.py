@@ -41,7 +41,7 @@ class Scene:
     details: tuple[float, ...]
     actors: tuple[Actor, ...]
     caption: str
-    gains: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)  # filled by `calibrate`
+    gains: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)  # filled by `calibrate`
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -158,10 +158,10 @@ def draw(scenes: Sequence[Scene], motions: Sequence[float] | Tensor, size: int =
         if not 0 <= m <= 1.5 * MOTION_MAX:
             raise ValueError(f"A scene's motion must be between 0 and {1.5 * MOTION_MAX:g} pixels at 256 x 256, got {m}.")
     amplitudes = torch.tensor([amplitude(s, m) for s, m in zip(scenes, motions, strict=True)], device=device)
-    picture, layers, flow = render(scenes, amplitudes, size)
-    unique = list({id(scene): scene for scene in scenes}.values())
-    row = {id(scene): k for k, scene in enumerate(unique)}
-    rest = render(unique, torch.zeros(len(unique), device=device), size)[1]
-    rest = rest[torch.tensor([row[id(scene)] for scene in scenes], device=device)]
-    occluded, moving = explain(layers, rest, flow)
-    return Frame(picture.mul(2).sub_(1), flow, occluded, moving)
+    # What stands where at rest is drawn along with the frames, once a scene: they share backgrounds and patches.
+    unique = {id(scene): scene for scene in scenes}
+    row = {key: len(scenes) + k for k, key in enumerate(unique)}
+    picture, layers, flow = render([*scenes, *unique.values()], F.pad(amplitudes, (0, len(unique))), size)
+    rest, count = layers[[row[id(scene)] for scene in scenes]], len(scenes)
+    occluded, moving = explain(layers[:count], rest, flow[:count])
+    return Frame(picture[:count].mul(2).sub_(1), flow[:count], occluded, moving)
