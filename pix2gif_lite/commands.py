@@ -148,6 +148,7 @@ def scenes(args: argparse.Namespace) -> None:
         raise FileExistsError(f"The folder {args.out!r} is not empty: give a new one.")
     from tqdm import tqdm
 
+    from .gifs import save_animation, write_whole
     from .scenes import draw, sample_scenes
 
     chosen = sample_scenes(args.count, args.split, args.seed)
@@ -160,11 +161,10 @@ def scenes(args: argparse.Namespace) -> None:
         rows = [pictures[k : k + columns] for k in range(0, len(pictures), columns)]
         file = io.BytesIO()
         contact_sheet(rows, size=args.size).save(file, format={".jpg": "JPEG"}.get(out.suffix.lower(), out.suffix[1:]))
-        write(out, file.getvalue())
+        write_whole(out, file.getvalue())
         print(f"{out}: {len(pictures)} scenes of {args.split}")
         return
     from .canvas import to_pil
-    from .gifs import save_animation
 
     out.mkdir(parents=True, exist_ok=True)
     motions = (0, *DEMO_MOTIONS)
@@ -175,18 +175,8 @@ def scenes(args: argparse.Namespace) -> None:
         frames = draw([scene] * len(motions), motions, args.size).image
         path = save_animation([to_pil(frame) for frame in frames], out / f"{k:05d}.gif", loop="pingpong")
         lines.writerow([path.name, scene.caption, " ".join(str(m) for m in motions)])
-    write(out / "captions.csv", table.getvalue().encode())
+    write_whole(out / "captions.csv", table.getvalue().encode())
     print(f"{out}: {len(chosen)} GIFs of {args.split}; captions.csv holds captions and the motion of each frame")
-
-
-def write(path: Path, data: bytes) -> None:
-    """All of `data` under that name, or nothing."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def evaluate(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from .pictures import open_image, read_frames
 
-__all__ = ["check_output", "choose_palette", "loop_frames", "open_image", "read_frames", "save_animation"]
+__all__ = ["check_output", "choose_palette", "loop_frames", "open_image", "read_frames", "save_animation", "write_whole"]
 
 OUTPUT_SUFFIXES = (".gif", ".webp", ".mp4")
 LOOPS = ("forward", "pingpong", "none")
@@ -91,7 +91,7 @@ def save_animation(
         data = _encode(frames, "WEBP", quality=90, **timing)
     else:
         data = _encode_mp4(frames, fps)
-    _write(path, data)
+    write_whole(path, data)
     return path
 
 
@@ -165,7 +165,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")  # same folder, so that replacing is one step
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """All of `data` under that name, or nothing: no partial file outlives a full disk or Ctrl-C."""
     temporary = _temporary(path)
     try:

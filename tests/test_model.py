@@ -15,15 +15,6 @@ from pix2gif_lite.warping import warp
 CAPTIONS = ["a red balloon is rising over green hills", "a blue fish swims to the left", "a windmill is spinning"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny tensors: on a busy machine a second thread costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(variant: str = "full", **changes) -> tuple[Pix2GifModel, dict]:
     parts = build_components(TINY.with_changes(variant=variant, **changes), captions=CAPTIONS)
     model = Pix2GifModel(parts["text_encoder"], parts["motion_embedding"], parts["flow_net"], parts["unet"], variant=variant)

@@ -11,15 +11,6 @@ import torch.nn.functional as F
 from pix2gif_lite.warping import FlowNet, InjectionModule, identity_grid, to_sampling_grid, warp
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny tensors: on a busy machine a second thread costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def look_up(z: torch.Tensor, x: float, y: float, border: bool) -> torch.Tensor:
     """Bilinear look-up of (C, h, w) at cell coordinates, by hand."""
     _, h, w = z.shape
