@@ -34,6 +34,7 @@ class AutoencoderJob(nn.Module):
     The method warps latents, so warped latents must decode: with probability `equivariance` a sample's latent is moved
     by a random shift or affine flow of up to `max_cells` cells, and D has to give the picture moved as far.
     `moving_weight`: how much more a pixel weighs where something moves.
+    `decoder_only`: E stays as it is, and with it every latent a model was trained on (as Stability's ft-MSE autoencoder).
     """
 
     def __init__(
@@ -47,9 +48,14 @@ class AutoencoderJob(nn.Module):
         weights: dict[str, float] | None = None,
         max_cells: float = 3.0,
         held_out: int = 16,
+        decoder_only: bool = False,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(True)
+        if decoder_only:
+            for part in (vae.encoder, vae.quant_conv):
+                if part is not None:
+                    part.requires_grad_(False)
         self.source, self.seed, self.image_size = source, seed, preset.image_size
         self.equivariance, self.moving_weight, self.max_cells = equivariance, moving_weight, max_cells
         self.weights = weights or {"l1": 1.0, "square": 4.0, "edges": 0.5, "kl": preset.autoencoder.kl_weight}

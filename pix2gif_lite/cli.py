@@ -132,6 +132,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
     how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
+    how.add_argument("--decoder-only", action="store_true", help="autoencoder: train D alone, so that latents stay as they are")
     how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")
     how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
     how.add_argument("--mixed-precision", choices=("auto", "no", "fp16", "bf16"), default="auto")

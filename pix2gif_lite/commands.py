@@ -100,6 +100,8 @@ def train(args: argparse.Namespace) -> None:
         raise FileNotFoundError(f"There is no folder {args.data!r}: give one with pictures, or leave --data out.")
     if autoencoder and (args.vae or args.variant or args.scenes):
         raise ValueError("--vae, --variant and --scenes are for `train model`: leave them out.")
+    if args.decoder_only and not (autoencoder and args.init):
+        raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
     check_folder(out)
     from .pretrained import LITE_WEIGHTS, resolve_weights
 
@@ -126,7 +128,9 @@ def train(args: argparse.Namespace) -> None:
     common |= {name: value for name, value in optional.items() if value is not None}
     try:
         if autoencoder:
-            summary = train_autoencoder(preset, out, photos=args.data, callback=samples.of_autoencoder, **common)
+            summary = train_autoencoder(
+                preset, out, photos=args.data, callback=samples.of_autoencoder, decoder_only=args.decoder_only, **common
+            )
         else:
             summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
             samples.whole_pipeline(preset, out).save_config(out)  # now the folder is one that --weights takes
@@ -154,7 +158,7 @@ def scenes(args: argparse.Namespace) -> None:
     chosen = sample_scenes(args.count, args.split, args.seed)
     bar = tqdm(chosen, unit="scene", delay=2, leave=False, disable=None)
     if sheet:
-        from .viz import contact_sheet
+        from .sheets import contact_sheet
 
         pictures = [draw([scene], [0], args.size).image for scene in bar]
         columns = max(1, round(len(pictures) ** 0.5))

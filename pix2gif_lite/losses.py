@@ -22,9 +22,12 @@ from torch import Tensor, nn
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 
 
-def diffusion_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """L_LDM of Eq. 3: mean squared error of the UNet's prediction against eps or v, both (B, C, h, w)."""
-    return F.mse_loss(prediction.float(), target.float())
+def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """L_LDM of Eq. 3: mean squared error of the UNet's prediction against eps or v, both (B, C, h, w).
+
+    `weight` (B, 1, 1, 1): how much each sample's noise level counts; Eq. 3 has none.
+    """
+    return (weight * (prediction.float() - target.float()).square()).mean()
 
 
 def perceptual_loss(features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:

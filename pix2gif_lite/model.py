@@ -5,6 +5,13 @@
     z_W  = WNet(E(c_I), FNet(E(c_I), IM(c_L)))                  warping.py, Eq. 5-6
     out  = UNet([z_t, E(c_I), z_W], t, c_L)                     4 + 4 + 4 = 12 channels, Eq. 3
 
+Ours, lite's default (`residual`): the same UNet says how the frame DIFFERS from the warped source, in v_prediction,
+
+    out  = from_residual(UNet([z_t, E(c_I), z_W], t, c_L), around z_W)                     diffusion.py
+
+Where nothing moves the difference is 0, and a UNet that says nothing gives z_W from pure noise: it never has to carry
+the picture through its own layers. The variants without a warp differ from E(c_I) instead.
+
 and the paper's ablation (section 4.3) as one word, the variant:
 
     variant        text  UNet sees             losses
@@ -15,16 +22,20 @@ and the paper's ablation (section 4.3) as one word, the variant:
     warp-concat    c_L   [z_t, E(c_I), z_W]    without L_P
     full           c_L   [z_t, E(c_I), z_W]    with L_P
 
-This file does not know about losses, noise schedules, guidance or pixels: latents and prompts in, prediction out.
+This file does not know about losses, guidance, samplers or pixels: latents and prompts in, prediction out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from .diffusion import alphas_cumprod, from_residual
 from .motion_embedding import MotionEmbedding
 from .presets import VARIANTS, Preset
 from .text import encode_text
@@ -68,7 +79,10 @@ class Pix2GifModel(nn.Module):
         flow_net: FlowNet | None,
         unet: UNet2DConditionModel,
         variant: str = "full",
+        residual: float | None = None,
+        alphas_cumprod: Tensor | None = None,
     ) -> None:
+        """`residual`: the spread of x_0 around the warped source, with the schedule it needs; None: the paper's UNet."""
         super().__init__()
         channels = unet_in_channels(variant, unet.config.out_channels)
         if unet.config.in_channels != channels:
@@ -84,6 +98,23 @@ class Pix2GifModel(nn.Module):
         self.motion_embedding = motion_embedding if self.uses_motion else None  # an idle part would never get a gradient
         self.flow_net = flow_net if self.uses_warp else None
         self.unet = unet
+        if residual is not None and alphas_cumprod is None:
+            raise ValueError(f"A residual of {residual} needs the schedule: give alphas_cumprod.")
+        self.residual = residual
+        self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, Any], settings: Preset) -> Pix2GifModel:
+        """The model of parts by their names, as `build_components` returns them; parts the variant lacks may be None.
+
+        `settings`: a preset, or anything with its fields. ValueError where residual and prediction_type do not fit:
+        eps holds sqrt(a_t / (1 - a_t)) times x_0, which has no bound as the noise falls.
+        """
+        if settings.residual is not None and settings.prediction_type != "v_prediction":
+            raise ValueError(f"residual needs v_prediction, not {settings.prediction_type!r}: set residual=None.")
+        named = {name: parts.get(name) for name in ("text_encoder", "motion_embedding", "flow_net", "unet")}
+        schedule = None if settings.residual is None else alphas_cumprod(settings)
+        return cls(**named, variant=settings.variant, residual=settings.residual, alphas_cumprod=schedule)
 
     @property
     def latent_multiple(self) -> int:
@@ -130,4 +161,8 @@ class Pix2GifModel(nn.Module):
     def forward(self, z_t: Tensor, t: Tensor, image_latents: Tensor, z_W: Tensor | None, c_L: Tensor) -> Tensor:
         """The UNet's prediction, eps or v, (B, C, h, w), for noisy latents z_t (B, C, h, w) at times t, (B,) or ()."""
         x = self.unet_input(z_t, image_latents, z_W)
-        return self.unet(x, t, encoder_hidden_states=c_L, return_dict=False)[0]
+        prediction = self.unet(x, t, encoder_hidden_states=c_L, return_dict=False)[0]
+        if self.residual is None:
+            return prediction
+        guess = z_W if self.uses_warp else image_latents
+        return from_residual(prediction, z_t, guess, t, self.alphas_cumprod, self.residual)

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from .diffusion import alphas_cumprod, q_sample, velocity
+from .diffusion import alphas_cumprod, q_sample, residual_variance, velocity
 from .guidance import DropMasks, drop, drop_masks
 from .latent_cache import Latents
 from .losses import (
@@ -78,7 +78,9 @@ class ModelJob(nn.Module):
         self.features = None
         if "perceptual" in self.weights:
             decoder = preset.perceptual_network == "decoder"
-            self.features = DecoderFeatures(vae, scaled=preset.scale_image_latents) if decoder else VGG19Features()
+            self.features = (
+                DecoderFeatures(vae, preset.perceptual_depth, preset.scale_image_latents) if decoder else VGG19Features()
+            )
         self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
 
     def train(self, mode: bool = True) -> ModelJob:
@@ -124,7 +126,9 @@ class ModelJob(nn.Module):
         wanted = batch.noise
         if self.preset.prediction_type == "v_prediction":
             wanted = velocity(x0, batch.noise, batch.timestep, self.alphas_cumprod)
-        terms = {"diffusion": diffusion_loss(prediction, wanted)}
+        residual = self.preset.residual  # then the noise levels are weighted as its outputs are scaled
+        weight = 1.0 if residual is None else residual_variance(batch.timestep, self.alphas_cumprod, residual)[1]
+        terms = {"diffusion": diffusion_loss(prediction, wanted, weight)}
         # 3. The warp's own terms, of the samples that have a picture; a mean over all, so that batches add up.
         kept = ~batch.drop_image
         share = kept.float().mean()

@@ -41,7 +41,7 @@ BATCH_FRAMES = 16  # frames in one UNet call, times the branches of the guidance
 class Pix2GifPipeline(DiffusionPipeline):
     """Pix2Gif (arXiv 2403.04634) as a diffusers pipeline: `.to(device, dtype)`, offloading and saving work as usual.
 
-    The settings are kept in model_index.json: preset (its name), variant, prediction_type, scale_image_latents, the
+    The settings are kept in model_index.json: preset (its name), variant, prediction_type, residual, scale_image_latents, the
     schedule (train_timesteps, beta_start, beta_end), image_size (px, short side of the work picture) and the defaults
     of a call. Parts a variant does not use may be None.
     """
@@ -60,6 +60,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         preset: str = "lite",
         variant: str = "full",
         prediction_type: str = "v_prediction",
+        residual: float | None = 0.15,
         scale_image_latents: bool = True,
         train_timesteps: int = 1000,
         beta_start: float = 0.00085,
@@ -72,18 +73,13 @@ class Pix2GifPipeline(DiffusionPipeline):
         s_I: float = 1.0,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            vae=vae,
-            tokenizer=tokenizer,
-            text_encoder=text_encoder,
-            unet=unet,
-            motion_embedding=motion_embedding,
-            flow_net=flow_net,
-        )
+        self.register_modules(vae=vae, tokenizer=tokenizer, text_encoder=text_encoder, unet=unet)
+        self.register_modules(motion_embedding=motion_embedding, flow_net=flow_net)
         self.register_to_config(
             preset=preset,
             variant=variant,
             prediction_type=prediction_type,
+            residual=residual,
             scale_image_latents=scale_image_latents,
             train_timesteps=train_timesteps,
             beta_start=beta_start,
@@ -122,7 +118,7 @@ class Pix2GifPipeline(DiffusionPipeline):
     @property
     def model(self) -> Pix2GifModel:
         """The parts glued together (Figure 3 of the paper); holds the same weights, not copies."""
-        return Pix2GifModel(self.text_encoder, self.motion_embedding, self.flow_net, self.unet, self.config.variant).eval()
+        return Pix2GifModel.from_parts(self.components, self.config).eval()
 
     @property
     def motion_rows(self) -> int | None:

@@ -67,6 +67,7 @@ class Preset:
 
     # the diffusion process
     prediction_type: str = "v_prediction"
+    residual: float | None = 0.15  # s: the UNet says how x_0 differs from z_W, this far on average; None: it says v itself
     train_timesteps: int = 1000  # T
     beta_start: float = 0.00085
     beta_end: float = 0.012
@@ -77,10 +78,11 @@ class Preset:
     )
     perceptual_target: str = "target"  # "source" is Eq. 7
     perceptual_network: str = "decoder"  # "vgg19" needs torchvision and its weights
+    perceptual_depth: int | None = 1  # of the decoder's blocks; a second one costs a quarter of the training speed
 
     # training
     learning_rate: float = 1e-3
-    batch_size: int = 16  # effective, over all devices and accumulation steps
+    batch_size: int = 32  # effective, over all devices and accumulation steps
     steps: int = 100_000
     warmup_steps: int = 300
     weight_decay: float = 1e-2
@@ -127,6 +129,7 @@ PAPER = Preset(
     unet_heads=8,
     unet_norm_groups=32,
     prediction_type="epsilon",
+    residual=None,
     loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "smooth": 0.0},
     perceptual_target="source",
     perceptual_network="vgg19",

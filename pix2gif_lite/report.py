@@ -17,7 +17,7 @@ from PIL import Image
 from .measuring import drawn, generate_for
 from .pipeline import Pix2GifPipeline
 from .scenes import Scene
-from .viz import contact_sheet
+from .sheets import contact_sheet
 
 SHEET_MOTIONS = (6, 11, 19)
 

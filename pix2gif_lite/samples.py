@@ -11,7 +11,7 @@ from .loading import PARTS, load_component
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, Preset
 from .scenes import draw, sample_scenes
-from .viz import contact_sheet
+from .sheets import contact_sheet
 
 FOLDER, SCENES = "samples", 3
 

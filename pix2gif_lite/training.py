@@ -42,6 +42,7 @@ def train_autoencoder(
     equivariance: float = 0.25,
     moving_weight: float = 2.0,
     held_out: int = 16,
+    decoder_only: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Train E and D on drawn frames and crops of photographs; saves `out`/vae. Returns the summary of `fit`.
@@ -49,6 +50,7 @@ def train_autoencoder(
     steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
     init            "lite" or a folder of weights whose autoencoder to start from
     photo_share     share of photographs, from scikit-image and scikit-learn (0 needs neither) and the folder `photos`
+    decoder_only    leave E and the scaling factor as they are: a model trained on its latents stays right
     equivariance    share of samples whose latent is warped; moving_weight, held_out: see `AutoencoderJob`
     options         fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
 
@@ -64,16 +66,19 @@ def train_autoencoder(
     else:
         vae = load_component(init, "vae")
     source = PictureSource(preset.image_size, seed, photo_share, photos, scenes_a_block=4 * run.batch_size)
-    job = AutoencoderJob(preset, vae, source, seed, equivariance, moving_weight, held_out=held_out)
+    if decoder_only and init is None:
+        raise ValueError("decoder_only needs an autoencoder whose E is trained: give init.")
+    job = AutoencoderJob(preset, vae, source, seed, equivariance, moving_weight, held_out=held_out, decoder_only=decoder_only)
     settings = {"job": "autoencoder", "autoencoder": _plain(vae.config), "batch_size": run.batch_size, "seed": seed}
     settings |= {"photo_share": photo_share, "photographs": len(source.photos)}
-    settings |= {"equivariance": equivariance, "moving_weight": moving_weight}
+    settings |= {"equivariance": equivariance, "moving_weight": moving_weight, "decoder_only": decoder_only}
     summary = fit(job, run, settings)
 
-    with torch.no_grad():
-        pictures = source.batch(range(128)).image
-        latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)])
-    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    if not decoder_only:
+        with torch.no_grad():
+            pictures = source.batch(range(128)).image
+            latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)])
+        vae.register_to_config(scaling_factor=float(1 / latents.std()))
     vae.save_pretrained(Path(out) / "vae")
     return summary | {"scaling_factor": vae.config.scaling_factor}
 
@@ -113,7 +118,7 @@ def train_model(
         parts = build_components(preset, seed=seed)
     else:
         parts = {name: load_component(init, name) for name in PARTS if name != "vae"}
-    model = Pix2GifModel(*(parts[k] for k in ("text_encoder", "motion_embedding", "flow_net", "unet")), preset.variant)
+    model = Pix2GifModel.from_parts(parts, preset)
 
     precision = choose_precision(run.mixed_precision, run.cpu)
     folder = Path(out) / "latents" if latents is None else Path(latents)

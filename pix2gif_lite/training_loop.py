@@ -35,7 +35,7 @@ from .checkpoints import (
     save_checkpoint,
     unpack,
 )
-from .hardware import choose_precision, matrix_rate
+from .hardware import choose_precision, fast_attention, matrix_rate
 
 LOG_FILE, SUMMARY_FILE, CHECKPOINTS = "log.jsonl", "summary.json", "checkpoints"
 BETAS = (0.9, 0.99)  # the second moment follows the small steps of a short run
@@ -141,7 +141,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     began, aside = time.perf_counter(), 0.0  # aside: seconds spent on anything but training
     step, terms = start, {}
     bar = tqdm(total=1.0, disable=not (run.progress_bar and accelerator.is_main_process), bar_format=BAR)
-    with bar, interruptible() as interrupt:
+    with bar, interruptible() as interrupt, fast_attention(accelerator.device):
         while True:
             elapsed = elapsed_before + time.perf_counter() - began
             progress = run.progress(step, _agree(elapsed, accelerator))

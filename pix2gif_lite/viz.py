@@ -1,118 +1,119 @@
-"""Tensors to figures: sheets of pictures, flow as colours, and curves. The only file that draws figures.
+"""Numbers to figures: the only file that draws charts. matplotlib is imported when one is asked for.
 
-Sheets need Pillow alone; curves import matplotlib when they are asked for. Nothing here computes a result.
+Charts come back as PIL images, which a notebook shows as they are; the two at the end are written to files.
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from .canvas import to_pil
 from .checkpoints import read_log
+from .sheets import as_picture
 
-PAPER, TEXT = (255, 255, 255), (40, 40, 48)  # of a sheet: background and words, RGB
-FONT_SIZE = 12  # px
-
-
-def as_picture(picture: Any) -> Image.Image:
-    """A picture (3, H, W) or (1, 3, H, W) in [-1, 1], or a PIL image, as an RGB PIL image. ValueError for another shape."""
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    if picture.ndim == 4 and len(picture) == 1:
-        picture = picture[0]
-    if picture.ndim != 3 or picture.shape[0] != 3:
-        raise ValueError(f"A tensor of shape {tuple(picture.shape)} is no picture: pass (3, H, W) in [-1, 1].")
-    return to_pil(picture)
+COLOURS = ("#3b74c9", "#d9603b", "#4f9d5d", "#8a5fb0", "#c39a2b", "#5aa7b3", "#999999")
 
 
-def contact_sheet(
-    rows: Sequence[Sequence[Any]],
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    size: int | None = None,
-    gap: int = 4,
+def line_chart(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log: str = "",
+    diagonal: bool = False,
+    marker: str = "",
 ) -> Image.Image:
-    """One picture of many: a grid of `rows` of pictures as `as_picture` takes them; None leaves a cell empty.
+    """Curves by name, each (x, y). `log`: "x", "y" or "xy"; `diagonal`: the line y = x; `marker`: matplotlib's, "o"."""
+    figure, (axis,) = _figure(1, 1, 5.2, 3.2)
+    for (name, (x, y)), colour in zip(series.items(), itertools.cycle(COLOURS)):
+        axis.plot(np.asarray(x, float), np.asarray(y, float), label=name, color=colour, marker=marker, markersize=4)
+    if diagonal:
+        ends = np.array([min(min(x) for x, _ in series.values()), max(max(x) for x, _ in series.values())], float)
+        axis.plot(ends, ends, color="#999999", linestyle="--", linewidth=1, label="y = x")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    for letter in log:
+        getattr(axis, f"set_{letter}scale")("log")
+    if any(series):
+        axis.legend(frameon=False, fontsize=8)
+    return _picture_of(figure)
 
-    row_labels stand above their row (captions are long), column_labels above their column. `size` is a cell's side in
-    px (default: the largest picture's); pictures are enlarged without smoothing, so that what is seen is what is there.
-    Raises ValueError for an empty sheet, or labels that are not one a row or column.
+
+def bar_chart(values: Mapping[str, float], ylabel: str = "", title: str = "") -> Image.Image:
+    """One bar a name, its value written above it."""
+    figure, (axis,) = _figure(1, 1, max(3.2, 0.9 * len(values) + 1.2), 3.0)
+    bars = axis.bar(list(values), list(values.values()), color=COLOURS[0], width=0.6)
+    axis.bar_label(bars, fmt="%.3g", fontsize=8, padding=2)
+    axis.margins(y=0.15)
+    axis.set(ylabel=ylabel, title=title)
+    axis.tick_params(axis="x", labelsize=8)
+    return _picture_of(figure)
+
+
+def histogram(
+    values: Mapping[str, Sequence[float]], bins: Sequence[float], xlabel: str = "", title: str = "", keep: tuple | None = None
+) -> Image.Image:
+    """Counts by name over the edges `bins`; `keep` (low, high) is shaded as the range that is kept."""
+    figure, (axis,) = _figure(1, 1, 5.2, 3.0)
+    if keep is not None:
+        axis.axvspan(*keep, color="#4f9d5d", alpha=0.15, label=f"kept: {keep[0]:g} to {keep[1]:g}")
+    for (name, numbers), colour in zip(values.items(), itertools.cycle(COLOURS)):
+        axis.hist(np.asarray(numbers, float), bins=np.asarray(bins, float), label=name, color=colour, alpha=0.7)
+    axis.set(xlabel=xlabel, ylabel="count", title=title)
+    axis.legend(frameon=False, fontsize=8)
+    return _picture_of(figure)
+
+
+def heatmap(
+    matrix: Any,
+    rows: Sequence[Any] | None = None,
+    columns: Sequence[Any] | None = None,
+    ylabel: str = "",
+    xlabel: str = "",
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+    diverging: bool = False,
+    numbers: bool = False,
+) -> Image.Image:
+    """A matrix (R, C) as colours with its scale; labels of rows and columns; `numbers` writes each value in its cell."""
+    matrix = np.asarray(matrix, float)
+    if matrix.ndim != 2:
+        raise ValueError(f"An array of shape {matrix.shape} is no matrix: pass two dimensions.")
+    figure, (axis,) = _figure(1, 1, 4.6, 3.8)
+    low, high = limits if limits else (None, None)
+    shown = axis.imshow(matrix, cmap="RdBu_r" if diverging else "viridis", vmin=low, vmax=high, aspect="auto")
+    figure.colorbar(shown, ax=axis, shrink=0.85)
+    for labels, place in ((rows, axis.set_yticks), (columns, axis.set_xticks)):
+        if labels is not None:
+            place(range(len(labels)), [str(label) for label in labels], fontsize=8)
+    if numbers:
+        for (r, c), value in np.ndenumerate(matrix):
+            axis.text(c, r, f"{value:.3g}", ha="center", va="center", fontsize=8, color="white")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return _picture_of(figure)
+
+
+def arrows(picture: Any, flow: Tensor, stride: int = 2, scale: float | None = None, size: int = 384) -> Image.Image:
+    """A flow (2, h, w), in cells of its own grid, as arrows over a picture: from each place to where its colour came from.
+
+    `stride`: one arrow every so many cells; `scale`: lengths are multiplied by it (default 1: true length); `size`: px.
     """
-    cells = [[None if picture is None else as_picture(picture) for picture in row] for row in rows]
-    pictures = [picture for row in cells for picture in row if picture is not None]
-    if not pictures:
-        raise ValueError("A sheet of no pictures: give at least one row with one picture.")
-    columns = max(map(len, cells))
-    for labels, count, what in ((row_labels, len(cells), "rows"), (column_labels, columns, "columns")):
-        if labels is not None and len(labels) != count:
-            raise ValueError(f"{len(labels)} labels for {count} {what}: give one each.")
-    side = size or max(max(picture.size) for picture in pictures)
-    font, line = ImageFont.load_default(FONT_SIZE), FONT_SIZE + 6
-    header = line if column_labels else 0
-    above = line if row_labels else 0
-    step = side + gap
-    sheet = Image.new("RGB", (gap + columns * step, gap + header + len(cells) * (above + step)), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for c, label in enumerate(column_labels or ()):
-        pen.text((gap + c * step, gap), _fitted(pen, label, side, font), TEXT, font)
-    for r, row in enumerate(cells):
-        top = gap + header + r * (above + step)
-        if row_labels:
-            pen.text((gap, top), _fitted(pen, row_labels[r], sheet.width - 2 * gap, font), TEXT, font)
-        for c, picture in enumerate(row):
-            if picture is not None:
-                sheet.paste(_inside(picture, side), (gap + c * step, top + above))
-    return sheet
-
-
-def _fitted(pen: ImageDraw.ImageDraw, words: str, width: int, font: Any) -> str:
-    """The words, cut so that they are at most `width` px wide."""
-    if pen.textlength(words, font) <= width:
-        return words
-    while words and pen.textlength(words + "...", font) > width:
-        words = words[:-1]
-    return words + "..."
-
-
-def _inside(picture: Image.Image, side: int) -> Image.Image:
-    """The picture scaled to fit a square of `side` px, its aspect kept."""
-    factor = side / max(picture.size)
-    if factor == 1:
-        return picture
-    how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
-    return picture.resize([max(1, round(factor * length)) for length in picture.size], how)
-
-
-def flow_to_rgb(flow: Tensor, maximum: float | Tensor | None = None) -> Tensor:
-    """A flow (B, 2, H, W) as colours (B, 3, H, W) in [-1, 1]: hue is direction, saturation is length, white is no motion.
-
-    Right is red, and the hue goes round clockwise as seen: down is green-yellow, left cyan, up violet. `maximum` is the
-    length of full colour (default: each flow's own longest vector), so give one to compare flows.
-    """
-    if flow.ndim != 4 or flow.shape[1] != 2:
-        raise ValueError(f"A tensor of shape {tuple(flow.shape)} is no flow: pass (B, 2, H, W), x then y.")
-    x, y = flow.float().unbind(1)
-    length = torch.hypot(x, y)
-    if maximum is None:
-        maximum = length.amax((1, 2), keepdim=True)
-    maximum = torch.as_tensor(maximum, dtype=torch.float32, device=flow.device).clamp_min(1e-6)
-    saturation = (length / maximum).clamp(0, 1)[:, None]
-    hue = torch.remainder(torch.atan2(y, x) / (2 * math.pi), 1)[:, None]  # in turns
-    # HSV to RGB at value 1: each channel is a trapezoid of the hue, a third of a turn apart (Smith 1978)
-    offsets = torch.tensor([0.0, 4.0, 2.0], device=flow.device).view(1, 3, 1, 1)
-    pure = ((torch.remainder(6 * hue + offsets, 6) - 3).abs() - 1).clamp(0, 1)
-    return 2 * (1 - saturation + saturation * pure) - 1
-
-
-# -------------------------------------------------------------------------------------------------------------- curves
+    picture = as_picture(picture).resize((size, size), Image.Resampling.BICUBIC)
+    figure, (axis,) = _figure(1, 1, 4, 4)
+    h, w = flow.shape[-2:]
+    y, x = np.mgrid[0:h:stride, 0:w:stride]
+    u, v = flow.detach().float().cpu().numpy()[:, ::stride, ::stride] * (scale or 1.0)
+    axis.imshow(picture, extent=(-0.5, w - 0.5, h - 0.5, -0.5))
+    axis.quiver(x, y, u, v, angles="xy", scale_units="xy", scale=1, color="#d9203b", width=0.004)
+    axis.set_axis_off()
+    return _picture_of(figure)
 
 
 def plot_curves(log: str | Path, out: str | Path, keys: Sequence[str] | None = None) -> Path:
@@ -174,6 +175,12 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
         raise ModuleNotFoundError("Curves need matplotlib: run `pip install 'pix2gif-lite[notebooks]'`.") from error
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _picture_of(figure: Any) -> Image.Image:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=100, format="png")
+    return Image.open(file).convert("RGB")
 
 
 def _save(figure: Any, out: str | Path) -> Path:

@@ -12,8 +12,10 @@ from torch.testing import assert_close
 from pix2gif_lite.diffusion import (
     SPACINGS,
     alphas_cumprod,
+    from_residual,
     predict_x0,
     q_sample,
+    residual_variance,
     sigmas_for,
     timestep_of,
     timesteps_for,
@@ -115,3 +117,35 @@ def test_unknown_names_are_refused_with_the_known_ones():
         sigmas_for(5, AC, "trailing", "heun")
     with pytest.raises(ValueError, match="'sample'.*epsilon, v_prediction"):
         predict_x0(x0, noise, t, AC, "sample")
+
+
+@pytest.mark.parametrize("t", [0, 60, 499, 999])
+def test_a_silent_residual_is_the_best_guess_of_a_normal_distribution(t):
+    spread = 0.15
+    g = torch.Generator().manual_seed(1)
+    guess, change, noise = torch.randn(3, 64, 4, 16, 16, generator=g)
+    x0, times = guess + spread * change, torch.full((64,), t)
+    z_t = q_sample(x0, noise, times, AC)
+    v = from_residual(torch.zeros_like(guess), z_t, guess, times, AC, spread)
+    # E[x_0 | z_t], from the precisions of prior and observation, not from the formula in the code
+    a_t = AC[t].double()
+    prior, seen = 1 / spread**2, a_t / (1 - a_t)
+    mean = (prior * guess.double() + seen * z_t.double() / a_t.sqrt()) / (prior + seen)
+    assert_close(predict_x0(z_t, v, times, AC, "v_prediction").double(), mean, atol=2e-4, rtol=1e-3)
+    # what the output has to say has variance 1 at every noise level, and the weight makes its squared error equal there
+    _, D = residual_variance(times, AC, spread)
+    wanted = (velocity(x0, noise, times, AC) - v) * D.sqrt() / spread
+    assert wanted.var().item() == pytest.approx(1, abs=0.03)
+    right = from_residual(wanted, z_t, guess, times, AC, spread)
+    assert_close(right, velocity(x0, noise, times, AC), atol=1e-4, rtol=1e-3)
+
+
+def test_a_residual_at_pure_noise_is_the_guess_and_reads_fractional_times():
+    guess, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    t = torch.full((3,), 999)
+    v = from_residual(torch.zeros_like(guess), noise, guess, t, AC, 0.15)
+    assert_close(predict_x0(noise, v, t, AC, "v_prediction"), guess, atol=0.01, rtol=0)
+    a_t, _ = residual_variance(torch.tensor([998.5, 999.0]), AC, 0.15)
+    assert_close(a_t.flatten(), torch.stack([(AC[998] + AC[999]) / 2, AC[999]]))
+    whole = from_residual(noise, noise, guess, t, AC, 1.0)  # a spread of 1: v less its own -sqrt(1 - a_t) x_0
+    assert_close(whole, noise - (1 - AC[999]).sqrt() * guess)

@@ -48,6 +48,8 @@ def test_terms_by_hand() -> None:
     a = torch.tensor([[[[1.0, 2], [3, 4]]]])
     b = torch.tensor([[[[0.0, 2], [5, 4]]]])
     assert losses.diffusion_loss(a, b).item() == (1 + 0 + 4 + 0) / 4
+    weight = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # the second sample counts three times
+    assert losses.diffusion_loss(torch.cat([a, a]), torch.cat([b, 0 * a]), weight).item() == (5 + 3 * 30) / 8
     assert losses.warp_loss(a, b).item() == (1 + 0 + 2 + 0) / 4
     assert losses.perceptual_loss([a, a], [b, 0 * a]).item() == 5 / 4 + 30 / 4
     assert losses.smoothness_loss(a).item() == 1 + 2  # every right neighbour is 1 more, every lower one 2

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pix2gif_lite import losses
+from pix2gif_lite.diffusion import alphas_cumprod, from_residual, predict_x0
 from pix2gif_lite.model import Pix2GifModel, build_unet, unet_in_channels
 from pix2gif_lite.presets import LITE, PAPER, TINY, VARIANTS
 from pix2gif_lite.pretrained import build_components
@@ -90,8 +91,31 @@ def test_wrong_combinations_are_named(full) -> None:
         Pix2GifModel(text, M, None, unet)
     with pytest.raises(ValueError, match="Variant full needs a motion embedding"):
         Pix2GifModel(text, None, parts["flow_net"], unet)
+    with pytest.raises(ValueError, match="residual needs v_prediction, not 'epsilon'"):
+        Pix2GifModel.from_parts(parts, TINY.with_changes(prediction_type="epsilon"))
+    with pytest.raises(ValueError, match="residual of 0.15 needs the schedule"):
+        Pix2GifModel(text, M, parts["flow_net"], unet, residual=0.15)
     with pytest.raises(ValueError, match="needs z_W"):
         model.unet_input(torch.zeros(1, 4, 16, 16), torch.zeros(1, 4, 16, 16), None)
+
+
+@pytest.mark.parametrize("variant", ["base", "warp", "full"])
+def test_a_residual_model_is_the_papers_unet_put_around_its_guess(variant: str) -> None:
+    preset = TINY.with_changes(variant=variant)
+    parts = build_components(preset, captions=CAPTIONS)
+    plain = Pix2GifModel.from_parts(parts, preset.with_changes(residual=None)).eval()
+    residual = Pix2GifModel.from_parts(parts, preset).eval()
+    data = batch(parts["tokenizer"])
+    data["t"] = torch.tensor([0, 400, 999])
+    with torch.no_grad():
+        says, z_W = run(plain, data)
+        v, _ = run(residual, data)
+        guess = data["image_latents"] if variant == "base" else z_W
+        expected = from_residual(says, data["z_t"], guess, data["t"], alphas_cumprod(preset), preset.residual)
+        torch.testing.assert_close(v, expected, atol=1e-6, rtol=1e-5)
+        x0 = predict_x0(data["z_t"], v, data["t"], alphas_cumprod(preset), "v_prediction")
+    # at pure noise: the guess, and a correction of `residual` times what the UNet says
+    torch.testing.assert_close(x0[2], guess[2] - preset.residual * says[2], atol=0.02, rtol=0.01)
 
 
 # conditions

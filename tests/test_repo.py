@@ -22,6 +22,7 @@ OPTIONAL = {  # imported lazily, and only there
     "torchvision": {"losses.py"},
     "num2words": {"text.py"},
     "ipywidgets": {"widgets.py"},
+    "IPython": {"widgets.py"},
     "av": {"gifs.py", "pictures.py"},
 }
 

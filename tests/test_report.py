@@ -12,7 +12,7 @@ from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.report import ROWS, SHEET_MOTIONS, look_up, provenance, sheet, table
 from pix2gif_lite.scenes import sample_scenes
-from pix2gif_lite.viz import as_picture
+from pix2gif_lite.sheets import as_picture
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
 from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
 from pix2gif_lite.guidance import drop_masks
-from pix2gif_lite.hardware import choose_precision, matrix_rate
-from pix2gif_lite.latent_cache import cache_scenes, random_motions
+from pix2gif_lite.hardware import choose_precision, fast_attention, matrix_rate
+from pix2gif_lite.latent_cache import cache_scenes, fingerprint, random_motions
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
@@ -302,6 +302,11 @@ def test_precision_is_chosen_or_refused():
     assert choose_precision("auto", cpu=True) in ("no", "bf16")
     with pytest.raises(ValueError, match="'int8'.*auto, no, fp16, bf16"):
         choose_precision("int8")
+    q, k, v = (torch.randn(2, 2, 5, 8, dtype=torch.float64) for _ in range(3))
+    by_hand = torch.softmax(q @ k.mT / 8**0.5, -1) @ v
+    for device in ("cpu", "meta"):  # whichever kernel it chooses, attention stays attention
+        with fast_attention(device):
+            torch.testing.assert_close(torch.nn.functional.scaled_dot_product_attention(q, k, v), by_hand)
     assert 1e8 < matrix_rate("cpu", "no", seconds=0.05) < 1e14
 
 
@@ -349,6 +354,18 @@ def test_autoencoder_starts_from_given_weights(autoencoder_run, tmp_path):
         torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
     with pytest.raises(FileNotFoundError, match="No unet in"):
         load_component(out, "unet")
+
+
+def test_the_decoder_alone_can_be_trained(autoencoder_run, tmp_path):
+    out, _ = autoencoder_run
+    train_autoencoder(TINY, tmp_path, steps=2, init=out, decoder_only=True, **AE)
+    before, after = load_component(out, "vae"), load_component(tmp_path / "vae", "vae")
+    assert after.config.scaling_factor == before.config.scaling_factor and fingerprint(after) == fingerprint(before)
+    old, new = before.state_dict(), after.state_dict()
+    changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+    assert "decoder" in changed and not changed & {"encoder", "quant_conv"}
+    with pytest.raises(ValueError, match="decoder_only needs"):
+        train_autoencoder(TINY, tmp_path / "other", steps=2, decoder_only=True, **AE)
 
 
 def test_moved_pictures_match_moved_latents(source):
@@ -429,7 +446,7 @@ def test_motions_are_spread_and_sometimes_zero():
 def job(vae, latents):
     preset = TINY.with_changes(drop_text=0.2, drop_image=0.2, drop_both=0.2)
     parts = build_components(preset, captions=latents.captions)
-    model = Pix2GifModel(parts["text_encoder"], parts["motion_embedding"], parts["flow_net"], parts["unet"], "full")
+    model = Pix2GifModel.from_parts(parts, preset)
     return ModelJob(preset, model, parts["tokenizer"], vae, latents, seed=1, held_out=latents)
 
 
@@ -462,7 +479,9 @@ def test_loss_is_eq_3_and_8(job):
         _, z_W = job.model.warp(image, c_L)
         z_t = ddpm.add_noise(4.0 * batch.target, batch.noise, batch.timestep)
         v = job.model(z_t, batch.timestep, image, z_W, c_L)
-        expected = (v - ddpm.get_velocity(4.0 * batch.target, batch.noise, batch.timestep)).square().mean()
+        error = (v - ddpm.get_velocity(4.0 * batch.target, batch.noise, batch.timestep)).square().mean((1, 2, 3))
+        a_t = ddpm.alphas_cumprod[batch.timestep]
+        expected = ((1 - a_t + 0.15**2 * a_t) * error).mean()  # as Karras et al. weight it, up to a factor
         torch.testing.assert_close(terms["diffusion"], expected, rtol=1e-4, atol=1e-6)
         warped = (z_W - 4.0 * batch.target).abs() * kept[:, None, None, None]
         torch.testing.assert_close(terms["warp"], warped.mean(), rtol=1e-4, atol=1e-6)
@@ -489,7 +508,7 @@ def test_only_what_should_be_is_trained(vae, latents):
     ):
         preset = TINY.with_changes(variant=variant, train_text=train_text)
         parts = build_components(preset, captions=latents.captions)
-        model = Pix2GifModel(*(parts[k] for k in ("text_encoder", "motion_embedding", "flow_net", "unet")), variant)
+        model = Pix2GifModel.from_parts(parts, preset)
         job = ModelJob(preset, model, parts["tokenizer"], vae, latents).train()
         terms = job(job.batch(range(8)))
         terms["loss"].backward()
@@ -527,7 +546,7 @@ def test_model_resumes_to_the_bit_and_saves_its_parts(model_run, vae, tmp_path):
 
 
 def test_model_learns(vae, tmp_path):
-    preset = TINY.with_changes(drop_text=0.0, drop_image=0.0, drop_both=0.0, warmup_steps=5)
+    preset = TINY.with_changes(drop_text=0.0, drop_image=0.0, drop_both=0.0, warmup_steps=5, residual=None)  # v, from nothing
     measured = []
     options = dict(QUICK, scenes=4, targets=2, held_out=2, steps=60, batch_size=8, callback_every=2, ema_decay=0.9)
     train_model(preset, tmp_path, vae=vae, callback=measured.append, **options)
