@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from .files import write_whole
+
 STATE_FILE = "state.pt"
 KEPT = 2  # checkpoints kept: if the last one is damaged, the one before it is there
 
@@ -181,7 +183,7 @@ class Log:
         self.path, self.active = path, active
         if active:
             kept = [line for line in read_log(path) if start and line["step"] <= start]
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def add(self, line: dict[str, Any]) -> None:
         """Append one record."""

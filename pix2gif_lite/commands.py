@@ -152,7 +152,8 @@ def scenes(args: argparse.Namespace) -> None:
         raise FileExistsError(f"The folder {args.out!r} is not empty: give a new one.")
     from tqdm import tqdm
 
-    from .gifs import save_animation, write_whole
+    from .files import write_whole
+    from .gifs import save_animation
     from .scenes import draw, sample_scenes
 
     chosen = sample_scenes(args.count, args.split, args.seed)

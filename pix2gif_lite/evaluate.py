@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .files import write_whole
 from .measuring import drawn, generate_for, measure, through_autoencoder
 from .metrics import coherency, psnr
 from .pipeline import Pix2GifPipeline
@@ -84,8 +85,8 @@ def run(
     results["seconds"] = round(time.perf_counter() - began, 1)
     if out is not None:
         folder = Path(out)
-        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        (folder / "results.md").write_text(table(results))
+        write_whole(folder / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+        write_whole(folder / "results.md", table(results).encode())
         sheet(pipe, chosen[:SHEET_SCENES], steps, sampler).save(folder / "sheet.png")
         sheet(pipe, [chosen[k] for k in worst], steps, sampler).save(folder / "worst.png")
     return results

@@ -10,16 +10,16 @@ import io
 import itertools
 import math
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from .files import temporary_name, write_whole
 from .pictures import open_image, read_frames
 
-__all__ = ["check_output", "choose_palette", "loop_frames", "open_image", "read_frames", "save_animation", "write_whole"]
+__all__ = ["check_output", "choose_palette", "loop_frames", "open_image", "read_frames", "save_animation"]
 
 OUTPUT_SUFFIXES = (".gif", ".webp", ".mp4")
 LOOPS = ("forward", "pingpong", "none")
@@ -42,7 +42,7 @@ def check_output(path: str | os.PathLike) -> Path:
         raise FileNotFoundError(f"The folder {str(path.parent)!r} does not exist: create it or choose another.")
     if os.path.isdir(path):
         raise ValueError(f"{str(path)!r} is a folder: give the name of a file in it.")
-    probe = _temporary(path)
+    probe = temporary_name(path)
     try:  # permissions alone do not tell: the disk may be read-only, the name too long
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -159,20 +159,3 @@ def _encode_mp4(frames: list[Image.Image], fps: float) -> bytes:
             odd = ((0, frame.height % 2), (0, frame.width % 2), (0, 0))  # yuv420p needs even sides
             video.write_frame(np.pad(np.asarray(frame), odd, mode="edge"))
     return file.getvalue()
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")  # same folder, so that replacing is one step
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """All of `data` under that name, or nothing: no partial file outlives a full disk or Ctrl-C."""
-    temporary = _temporary(path)
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"Could not write {str(path)!r} ({reason}): free some space or choose another disk.") from error
-    finally:
-        temporary.unlink(missing_ok=True)  # nothing left to remove after the replacement

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .files import write_whole
 from .presets import MOTION_MAX, MOTION_MIN
 from .scenes import draw, sample_scenes
 from .training_data import keyed_rng
@@ -114,7 +115,7 @@ def _check_index(path: Path, made_from: dict[str, Any]) -> None:
             raise ValueError(
                 f"The latents in {path.parent} were made differently ({', '.join(other)}): delete the folder or choose another."
             )
-    path.write_text(json.dumps(made_from, indent=2) + "\n")
+    write_whole(path, (json.dumps(made_from, indent=2) + "\n").encode())
 
 
 def _write(path: Path, tensors: dict[str, Tensor], captions: list[str]) -> None:

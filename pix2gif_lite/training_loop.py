@@ -35,6 +35,7 @@ from .checkpoints import (
     save_checkpoint,
     unpack,
 )
+from .files import write_whole
 from .hardware import choose_precision, fast_attention, matrix_rate
 
 LOG_FILE, SUMMARY_FILE, CHECKPOINTS = "log.jsonl", "summary.json", "checkpoints"
@@ -190,7 +191,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     summary |= {"matrix_rate": peak, "share_of_matrix_rate": rate * operations / peak}
     summary |= {name: float(value) for name, value in terms.items()} | job.measure()
     if accelerator.is_main_process:
-        (out / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+        write_whole(out / SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
     job.to("cpu")
     return summary
 
