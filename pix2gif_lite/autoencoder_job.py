@@ -56,6 +56,7 @@ class AutoencoderJob(nn.Module):
             for part in (vae.encoder, vae.quant_conv):
                 if part is not None:
                     part.requires_grad_(False)
+        self.interpolation = preset.interpolation
         self.source, self.seed, self.image_size = source, seed, preset.image_size
         self.equivariance, self.moving_weight, self.max_cells = equivariance, moving_weight, max_cells
         self.weights = weights or {"l1": 1.0, "square": 4.0, "edges": 0.5, "kl": preset.autoencoder.kl_weight}
@@ -93,7 +94,7 @@ class AutoencoderJob(nn.Module):
         grid = grid.permute(0, 2, 3, 1)
         picture = F.grid_sample(image[rows], grid, mode="bicubic", padding_mode="border", align_corners=False)
         inside = (grid.abs() < 1).all(-1)[:, None].to(known)
-        z = z.index_copy(0, rows, warp(z[rows], flow))
+        z = z.index_copy(0, rows, warp(z[rows], flow, interpolation=self.interpolation))
         return z, image.index_copy(0, rows, picture.clamp(-1, 1)), known.index_copy(0, rows, inside)
 
     def forward(self, batch: PictureBatch) -> dict[str, Tensor]:

@@ -142,7 +142,8 @@ class Pix2GifModel(nn.Module):
         if self.flow_net is None:
             return None, None
         flow = self.flow_net(image_latents, c_L).flow0
-        return flow, warp(image_latents, flow, self.flow_net.config.flow_mode)
+        how = self.flow_net.config
+        return flow, warp(image_latents, flow, how.flow_mode, how.interpolation)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
         """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""

@@ -56,6 +56,7 @@ class Preset:
     flow_width: int = 64  # ngf
     flow_norm: str = "group"  # "batch" is the reference's; "group" does not mind small batches
     flow_mode: str = "displacement"  # "absolute" only to load and compare with the reference
+    interpolation: str = "bicubic"  # of WNet; "bilinear" is the paper's, and blurs what moves by a fraction of a cell
 
     # the UNet
     variant: str = "full"
@@ -123,6 +124,7 @@ PAPER = Preset(
     train_text=False,
     motion_rows=1024,
     flow_norm="batch",
+    interpolation="bilinear",
     unet_channels=(320, 640, 1280, 1280),
     unet_attention=(True, True, True, False),
     unet_layers=2,

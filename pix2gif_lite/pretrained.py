@@ -46,6 +46,7 @@ def build_components(preset: Preset, captions: Iterable[str] | None = None, seed
             tokens=preset.text_tokens,
             norm=preset.flow_norm,
             flow_mode=preset.flow_mode,
+            interpolation=preset.interpolation,
         ),
         "unet": lambda: build_unet(preset),
     }

@@ -118,6 +118,8 @@ def train_model(
         parts = build_components(preset, seed=seed)
     else:
         parts = {name: load_component(init, name) for name in PARTS if name != "vae"}
+        if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
+            parts["flow_net"].register_to_config(interpolation=preset.interpolation)
     model = Pix2GifModel.from_parts(parts, preset)
 
     precision = choose_precision(run.mixed_precision, run.cpu)

