@@ -1,7 +1,10 @@
-"""Tensors to pictures: sheets of many pictures, and flow as colours. Pillow and torch alone; nothing here computes a result."""
+"""Tensors to pictures: sheets of many pictures, flow as colours, and pictures and GIFs as HTML. Nothing here computes."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -104,3 +107,36 @@ def flow_to_rgb(flow: Tensor, maximum: float | Tensor | None = None) -> Tensor:
     offsets = torch.tensor([0.0, 4.0, 2.0], device=flow.device).view(1, 3, 1, 1)
     pure = ((torch.remainder(6 * hue + offsets, 6) - 3).abs() - 1).clamp(0, 1)
     return 2 * (1 - saturation + saturation * pure) - 1
+
+
+# ---------------------------------------------------------------------------------------------------------------- HTML
+
+
+def as_html(shown: Any, alt: str = "") -> str:
+    """What a drawing function returned, as HTML: a PIL image, the bytes of a GIF or PNG, a text, or a list of those.
+
+    Pictures are embedded, so that they survive in a saved notebook and its exports. TypeError for anything else.
+    """
+    if isinstance(shown, (list, tuple)):
+        return "".join(f"<div>{as_html(part, alt)}</div>" for part in shown)
+    if isinstance(shown, str):
+        return f"<pre style='margin:0;white-space:pre-wrap'>{html.escape(shown)}</pre>"
+    if isinstance(shown, Image.Image):
+        file = io.BytesIO()
+        shown.save(file, format="png")
+        shown = file.getvalue()
+    if not isinstance(shown, bytes):
+        raise TypeError(f"A {type(shown).__name__} cannot be shown: return a PIL image, bytes of a GIF, or text.")
+    kind = "gif" if shown.startswith(b"GIF8") else "png"
+    data = base64.b64encode(shown).decode()
+    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/{kind};base64,{data}">'
+
+
+class Embedded:
+    """Something to look at as the last line of a cell: pictures, GIFs (bytes), texts, one below another."""
+
+    def __init__(self, *parts: Any, alt: str = "") -> None:
+        self.html = as_html(list(parts), alt)
+
+    def _repr_html_(self) -> str:
+        return self.html

@@ -1,0 +1,31 @@
+"""Motion as a curve over the frames: a GIF is a list of magnitudes m_0 .. m_n, and this is where such lists come from."""
+
+from __future__ import annotations
+
+import math
+
+CURVES = ("linear", "ease", "pingpong")
+
+
+def motion_curve(kind: str, top: float, frames: int) -> list[float]:
+    """`frames` magnitudes from 0 (the picture itself) to `top`, px at 256 x 256, rounded to hundredths.
+
+    linear    equal steps
+    ease      slow at both ends: half a cosine
+    pingpong  up and back down, without repeating the first frame at the end, so that it loops
+
+    Raises ValueError for an unknown kind, fewer than two frames, or a top that is no number from 0 on.
+    """
+    if kind not in CURVES:
+        raise ValueError(f"Unknown curve {kind!r}: choose one of {', '.join(CURVES)}.")
+    if frames < 2:
+        raise ValueError(f"A curve of {frames} frames: give at least 2.")
+    if not (math.isfinite(top) and top >= 0):
+        raise ValueError(f"A curve up to {top}: give a motion of 0 or more, in px at 256 x 256.")
+    if kind == "pingpong":
+        shares = [1 - abs(1 - 2 * k / frames) for k in range(frames)]
+    else:
+        shares = [k / (frames - 1) for k in range(frames)]
+    if kind == "ease":
+        shares = [0.5 - 0.5 * math.cos(math.pi * share) for share in shares]
+    return [round(top * share, 2) for share in shares]
