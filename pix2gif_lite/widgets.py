@@ -1,7 +1,4 @@
-"""Sliders: the only file that imports ipywidgets. Works with ipywidgets 7.7.1 (Colab) and 8.
-
-Three layers, kept apart: compute (the package) -> draw (sheets.py, viz.py) -> slide (here).
-"""
+"""Sliders, of ipywidgets 7.7.1 (Colab) or 8; only imported here. Compute (the package) -> draw (sheets.py) -> slide."""
 
 from __future__ import annotations
 
@@ -14,8 +11,10 @@ from typing import Any
 from .curves import CURVES, motion_curve
 from .presets import SLIDERS, Slider
 from .request import check_motions, parse_motions
-from .sheets import as_html
+from .sheets import Embedded, as_html
 from .studio import Newest, Request, Studio, Superseded
+
+__all__ = ["Embedded", "Explorer", "GifStudio", "as_html"]
 
 
 def _ipywidgets() -> Any:
