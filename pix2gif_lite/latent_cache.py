@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,8 +79,12 @@ def cache_scenes(
     shard: int = 100,
     progress_bar: bool = True,
     on_shard: Callable[[int], None] | None = None,
+    subjects: Sequence[str] | None = None,
+    actions: Sequence[str] | None = None,
 ) -> Latents:
     """Draw and encode `scenes` scenes with `targets` frames each into `folder`, or read what is there already.
+
+    `subjects`, `actions`: only scenes of these, see `sample_scenes`.
 
     Raises ValueError when the folder holds latents of another autoencoder or of other settings.
     """
@@ -88,12 +92,13 @@ def cache_scenes(
     folder.mkdir(parents=True, exist_ok=True)
     made_from = {"autoencoder": fingerprint(vae), "scenes": scenes, "targets": targets, "size": size}
     made_from |= {"split": split, "seed": seed, "shard": shard}
+    made_from |= {name: sorted(chosen) for name, chosen in (("subjects", subjects), ("actions", actions)) if chosen is not None}
     _check_index(folder / INDEX_FILE, made_from)
 
     starts = range(0, scenes, shard)
     paths = [folder / f"{split}-{first:06d}.safetensors" for first in starts]
     missing = [first for first, path in zip(starts, paths, strict=True) if not path.exists()]
-    population = sample_scenes(scenes, split, seed) if missing else []
+    population = sample_scenes(scenes, split, seed, subjects, actions) if missing else []
     for first in tqdm(missing, desc=f"latents ({split})", unit="shard", disable=not (progress_bar and missing)):
         part = population[first : first + shard]
         motions = [random_motions(seed, first + k, targets) for k in range(len(part))]

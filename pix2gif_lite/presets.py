@@ -97,9 +97,7 @@ class Preset:
 
     # sampling
     sampler: str = "dpmpp_2m"
-    sampling_steps: int = (
-        2  # measured on `val`: 1, 2, 3, 5 steps gave 28.8, 28.4, 27.9, 27.4 dB, RMSE 1.37, 1.32, 1.41, 1.52 px
-    )
+    sampling_steps: int = 2  # on `val` 1, 2, 3, 5 steps gave 30.9, 30.8, 30.6, 30.4 dB, sharpness 0.95, 0.96, 0.96, 0.96
     spacing: str = "trailing"
     s_T: float = 1.0
     s_I: float = 1.0

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .actions import ACTIONS
+from .actions import ACTIONS, SUITS
 from .backdrops import DETAILS
 from .captions import caption, describe
 from .casting import Actor, cast
@@ -28,6 +28,7 @@ from .presets import MOTION_MAX, MOTION_SIZE
 
 PROBES = (3, 7, 11, 15, 17, 20)  # motions at which `readable` tries the ruler
 SPLITS = ("train", "val", "test", "test_pairs", "test_open")
+SEARCHED = 20_000  # scenes looked through for the next one of the chosen subjects and actions
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,17 @@ def _scene(split: str, seed: int, index: int, attempt: int = 0) -> Scene:
     return Scene(split, seed, index, backdrop, details, tuple(actors), caption(rng, clauses, backdrop, still))
 
 
-def sample_scenes(count: int, split: str = "train", seed: int = 0) -> list[Scene]:
+def sample_scenes(
+    count: int,
+    split: str = "train",
+    seed: int = 0,
+    subjects: Sequence[str] | None = None,
+    actions: Sequence[str] | None = None,
+) -> list[Scene]:
     """The first `count` scenes of a split; scene i depends on (split, seed, i) alone. Raises ValueError for another split.
+
+    `subjects`, `actions`: only scenes all of whose actors are of these and do one of these (None: any). ValueError for
+    a name there is not, and where the split has no such scenes.
 
     In `val`, `test` and `test_open` a scene whose own exact frames Lucas-Kanade reads wrongly is drawn anew: it could not
     score a model. `test_pairs` keeps all, else some pairs (a rocking kite) would hardly ever come up; read its motion
@@ -86,9 +96,33 @@ def sample_scenes(count: int, split: str = "train", seed: int = 0) -> list[Scene
     """
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
+    if subjects is not None or actions is not None:
+        return _chosen(count, split, seed, subjects, actions)
     if split in ("train", "test_pairs"):
         return [_scene(split, seed, index) for index in range(count)]
     return [next(s for k in count_from(0) if readable(s := _scene(split, seed, index, k))) for index in range(count)]
+
+
+def _chosen(count: int, split: str, seed: int, subjects, actions) -> list[Scene]:
+    for what, chosen, known in (("subject", subjects, SUITS), ("action", actions, ACTIONS)):
+        for name in set(chosen or ()) - set(known):
+            raise ValueError(f"Unknown {what} {name!r}: choose from {', '.join(known)}.")
+
+    def fits(scene: Scene) -> bool:
+        plays = all(subjects is None or actor.subject in subjects for actor in scene.actors)
+        return plays and all(actions is None or actor.action in actions for actor in scene.actors)
+
+    found: list[Scene] = []
+    index, last = 0, -1  # of the scene looked at, and of the last one found
+    while len(found) < count:
+        scene = _scene(split, seed, index)
+        if fits(scene) and (split in ("train", "test_pairs") or readable(scene)):
+            found.append(scene)
+            last = index
+        elif index - last > SEARCHED:
+            raise ValueError(f"Split {split} has no scenes of only {subjects or 'any'} that {actions or 'act'}.")
+        index += 1
+    return found
 
 
 def readable(scene: Scene, tolerance: float = 1.0) -> bool:
