@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+from .presets import MOTION_MIN
+
 CURVES = ("linear", "ease", "pingpong")
 
 
 def motion_curve(kind: str, top: float, frames: int) -> list[float]:
-    """`frames` magnitudes from 0 (the picture itself) to `top`, px at 256 x 256, rounded to hundredths.
+    """`frames` magnitudes from 0 (the picture itself) to `top`, px at 256 x 256, rounded to hundredths;
+    what moves at all moves by the 2 px that training began at.
 
     linear    equal steps
     ease      slow at both ends: half a cosine
@@ -28,4 +31,5 @@ def motion_curve(kind: str, top: float, frames: int) -> list[float]:
         shares = [k / (frames - 1) for k in range(frames)]
     if kind == "ease":
         shares = [0.5 - 0.5 * math.cos(math.pi * share) for share in shares]
-    return [round(top * share, 2) for share in shares]
+    least = min(top, MOTION_MIN)  # between 0 and MOTION_MIN nothing was trained
+    return [0.0 if share == 0 else round(max(least, top * share), 2) for share in shares]

@@ -150,6 +150,22 @@ def test_unknown_splits_and_impossible_motions_are_refused(scenes):
 # --------------------------------------------------------------------------------------------------------- frames, flow
 
 
+def test_only_chosen_subjects_and_actions():
+    chosen = dict(subjects=["fish", "balloon"], actions=["rise", "swim"])
+    few, more = (sample_scenes(count, "train", 3, **chosen) for count in (3, 8))
+    assert few == more[:3] and len({scene.index for scene in more}) == 8
+    assert {a.subject for s in more for a in s.actors} == {"fish", "balloon"}
+    assert {a.action for s in more for a in s.actors} == {"rise", "swim"}
+    (held_out,) = sample_scenes(1, "val", **chosen)
+    assert held_out.split == "val" and set(held_out.subjects) <= {"fish", "balloon"}
+    with pytest.raises(ValueError, match="Unknown subject 'fsh': choose from balloon"):
+        sample_scenes(1, subjects=["fsh"])
+    with pytest.raises(ValueError, match="Unknown action 'glide'"):
+        sample_scenes(1, actions=["glide"])
+    with pytest.raises(ValueError, match="Split train has no scenes"):
+        sample_scenes(1, subjects=["windmill"], actions=["swim"])
+
+
 def test_motion_0_is_the_rest_frame(scenes, rest):
     assert not rest.flow.any() and not rest.occluded.any()
     alone = scenes[3].at(0)

@@ -433,6 +433,18 @@ def test_cached_latents_are_the_encoders_and_survive(vae, latents, tmp_path):
         cache_scenes(vae, tmp_path, 9, **settings)
 
 
+def test_a_cache_of_chosen_scenes_is_not_taken_for_another(vae, tmp_path):
+    settings = dict(scenes=2, targets=1, size=64, progress_bar=False)
+    chosen = dict(subjects=("fish",), actions=("rise", "swim"))
+    cached = cache_scenes(vae, tmp_path, **settings, **chosen)
+    assert cached.captions == [scene.caption for scene in sample_scenes(2, **chosen)]
+    assert cache_scenes(vae, tmp_path, **settings, subjects=["fish"], actions=["swim", "rise"]).captions == cached.captions
+    with pytest.raises(ValueError, match="made differently \\(actions, subjects\\)"):
+        cache_scenes(vae, tmp_path, **settings)
+    with pytest.raises(ValueError, match="made differently \\(actions\\)"):
+        cache_scenes(vae, tmp_path, **settings, subjects=["fish"], actions=["swim"])
+
+
 def test_motions_are_spread_and_sometimes_zero():
     drawn = np.array([random_motions(0, scene, 4) for scene in range(500)])
     counts = np.bincount(drawn.ravel(), minlength=21)
