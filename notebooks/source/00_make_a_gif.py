@@ -1,0 +1,184 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     gpuType: T4
+#   jupytext:
+#     formats: ipynb,source//py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,accelerator,colab
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Make a GIF
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/00_make_a_gif.ipynb)
+#
+# A picture, a caption and one number become a GIF. The number says how far things move. Everything on this page runs on two CPU
+# cores with weights that came with the package.
+#
+# **You will learn**
+# - to make a GIF of a drawn scene or of your own picture;
+# - what each slider does, and how to do the same in five lines of Python;
+# - where it fails, and where in the following pages the reason is.
+#
+# **In the paper:** the task of section 3 and Figure 1 of *Pix2Gif* (arXiv 2403.04634).
+
+# %% [markdown]
+# ## Symbols
+# | symbol | meaning |
+# |---|---|
+# | $c_I$, $c_T$ | the source picture, the caption |
+# | $m$ | motion magnitude: how far things move, in pixels after a resize to 256 x 256 |
+# | $s_T$, $s_I$ | guidance scales of text and picture; 1 is none |
+
+# %%
+# In Colab: fetch the package. Anywhere it is installed already: nothing happens.
+from importlib.util import find_spec
+
+if find_spec("pix2gif_lite") is None:
+    # %pip install -q --no-deps "pix2gif-lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
+    pass
+
+# %% [markdown]
+# ## Set-up
+
+# %%
+from pix2gif_lite import Pix2GifPipeline
+from pix2gif_lite.studio import Studio
+from pix2gif_lite.widgets import Embedded, GifStudio
+
+pipe = Pix2GifPipeline.from_pretrained("lite")
+
+# %% [markdown]
+# ## The idea
+# Pix2Gif never makes a film. It edits one picture, once for every frame:
+#
+# $$\text{frame}_k = \mathrm{Pix2Gif}(c_I,\; c_T,\; m_k)$$
+#
+# and a GIF is a list of magnitudes $m_0, m_1, \dots$, all from the same picture. $m$ is measured with the paper's own ruler
+# (notebook 01), so 8 means 8 pixels at 256 x 256, whatever the size of your picture. $m = 0$ is the picture itself.
+
+# %% [markdown]
+# ## Slide
+# Pick a scene or upload a picture, and drag **motion**. While you drag, the small picture shows the warp alone (notebook 04); a
+# moment later the real frames are there, with the motion that was measured in them beside the one you asked for.
+
+# %%
+studio = GifStudio(Studio(pipe))
+studio
+
+# %% [markdown]
+# A cell can move the sliders as a hand does. Twice, and what was measured:
+
+# %%
+frames = {}
+for m in (5, 16):
+    studio.motion.value = m
+    made = studio.wait().made
+    frames[m] = made
+    print(f"asked for {m} px, measured {made.measured[-1]:.1f} px")
+assert frames[16].measured[-1] > 2 * frames[5].measured[-1]
+
+# %%
+Embedded(frames[5].gif, frames[5].sheet, frames[16].gif, frames[16].sheet, alt="the same picture at m = 5 and at m = 16")
+
+# %% [markdown]
+# ## The same in Python
+
+# %%
+scene = next(iter(studio.compute.pictures))
+out = pipe(studio.compute.pictures[scene], studio.compute.captions[scene], motion=[0, 4, 8, 12, 16], seed=0)
+print(len(out.frames), "frames of", out.frames[0].size, "for m =", out.motions)
+# out.save("mine.gif", fps=4, loop="pingpong")   # or .mp4, or .webp
+
+# %% [markdown]
+# The picture comes back untouched at $m = 0$:
+
+# %% tags=["nbval-check-output"]
+print(out.frames[0].tobytes() == out.source.tobytes())
+
+# %% [markdown]
+# ## Where it fails
+# The small model knows drawn scenes of sixteen subjects, and sixteen actions. A caption it never saw moves something at random, or
+# nothing; the number is still read, the words are not.
+
+# %%
+picture = studio.compute.pictures[scene]
+strange = pipe(picture, "the committee postpones its decision", motion=[0, 4, 8, 12, 16])
+known = pipe(picture, studio.compute.captions[scene], motion=[0, 4, 8, 12, 16])
+from pix2gif_lite.sheets import contact_sheet
+
+sheet = contact_sheet(
+    [known.frames, strange.frames], [studio.compute.captions[scene], "the committee postpones its decision"], size=150
+)
+Embedded(sheet, alt="above: a caption of the kind it knows; below: one it never saw")
+
+# %% [markdown]
+# What cannot be done at all is refused in one sentence, before any model runs, and the controls stay usable:
+
+# %% tags=["nbval-check-output"]
+for caption, motion in (("", 8), ("a ball is rolling", -3), ("a ball is rolling", 300)):
+    try:
+        pipe(picture, caption, motion=[motion])
+    except ValueError as error:
+        print(error)
+try:
+    studio.compute.add_upload("holiday.png", b"this is a text file that was named .png")
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# ## Exercises
+# **1.** A GIF that plays for ever without a jump: which curve, and which `loop`? Set `answer`, then run the cell.
+
+# %%
+answer = {"curve": "linear", "loop": "forward"}
+from pix2gif_lite.curves import motion_curve
+
+curve = motion_curve(answer["curve"], 12, 8)
+jump = abs(curve[-1] - curve[0]) if answer["loop"] == "forward" else abs(curve[1] - curve[0])
+print(
+    curve, "- from the last frame to the next it jumps by", round(jump, 2), "px:", "smooth" if jump <= 3 else "not yet smooth"
+)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# `{"curve": "pingpong", "loop": "forward"}`: the curve comes back down by itself. Or keep `linear` and play it with
+# `loop="pingpong"`.
+# </details>
+#
+# **2.** Make the picture move by about half as much as the scene above did at 16. Set `answer`.
+
+# %%
+answer = 4
+half = pipe(picture, studio.compute.captions[scene], motion=[answer]).measured()[0]
+full = known.measured()[-1]
+print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else "not half yet")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# `answer = 8`: $m$ is a length, so half the number is half the way. That is what training on measured motion buys.
+# </details>
+
+# %%
+# What this notebook taught, checked
+assert len(out.frames) == 5 and out.motions == [0, 4, 8, 12, 16]
+measured = out.measured()
+assert measured[0] == 0 and measured[-1] > measured[1]
+assert frames[16].gif.startswith(b"GIF8") and studio.error == ""
+
+# %% [markdown]
+# ## Recap
+# - One frame is one edit of the source picture; a GIF is a list of magnitudes.
+# - The number is a length in pixels, and it can be checked with a ruler.
+# - Outside what it was trained on, the model keeps the picture and guesses the motion.
+#
+# Next: `01_motion_as_a_number`, the ruler behind the number.
