@@ -45,7 +45,7 @@ def test_the_warp_alone_is_the_decoded_source_latent_moved_by_the_flow(pipe, sce
     with torch.no_grad():
         moved = warp(pipe.vae.encode(part.source).latent_dist.mode(), made.flow, interpolation=TINY.interpolation)
         expected = pipe.vae.decode(moved).sample.clamp(-1, 1)
-    assert 0 < made.flow.abs().max() < 0.02  # FlowNet starts near the identity
+    assert 0 < made.flow.abs().max() < 0.03  # FlowNet starts near the identity
     assert_close(made.warped, expected, atol=1e-4, rtol=1e-4)
 
 

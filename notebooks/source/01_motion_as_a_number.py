@@ -107,7 +107,7 @@ vector, _ = motion.track(I1, I2, p[None])
 print("truth (1.5, -0.7)   by hand", d.round(2), "  OpenCV", vector[0].round(2))
 
 # %% [markdown]
-# On the example GIF: corners of the first frame as dots, and where Lucas-Kanade says they went. Red vectors are longer than 1 px and
+# On the example GIF: corners of the first frame as dots, and lines to where Lucas-Kanade says they went. Red vectors are longer than 1 px and
 # count; grey ones do not.
 
 # %%

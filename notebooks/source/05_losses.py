@@ -346,7 +346,8 @@ Embedded(contact_sheet(rows, names, columns, 128), chart, alt="Warped pictures a
 
 # %% [markdown]
 # Where the bend lies depends on what $\phi$ is: features of another size shift it left or right. VGG19 on raw latents at 0.01 is the
-# authors' choice; the paper's ablation (section 4.3) says that $L_P$ trades extent of motion for control. That trade is this curve.
+# authors' choice; the paper's ablation (section 4.3) says that $L_P$ trades extent of motion for control. That trade is this curve. Against
+# the target a large weight only outvotes the smoothness: the ball is torn into whatever looks right, but it does move.
 #
 # **Smoothness**, the term that the authors commented out. Without it each cell takes the nearest fitting colour, from wherever it
 # is: the loss is small, the flow is no motion. With some, the ball moves as one. With too much, a flow may not have an outline, so

@@ -101,7 +101,7 @@ rest, exact = scene.at(0).image, scene.at(m).image  # (1, 3, 128, 128) each
 x0, noise = encode(exact), randn()
 E, z_W, c_L = conditions(rest, [scene.caption], [m])
 print(scene.caption, "| m =", m, "| spread of x_0:", f"{float(x0.std()):.2f}")
-Embedded(contact_sheet([[rest, exact, decode(z_W)]], None, ["source", "exact frame", "D(z_W)"], 160), alt="Source, frame, warp")
+Embedded(contact_sheet([[rest, exact, decode(z_W)]], None, ["source", "exact frame", "D(z_W)"], 128), alt="Source, frame, warp")
 
 # %% [markdown]
 # ## The idea
@@ -119,9 +119,9 @@ from pix2gif_lite.viz import histogram, line_chart
 t = torch.arange(1000)
 curves = {"sqrt(a_t): the frame's share": (t, AC.sqrt()), "sqrt(1 - a_t): the noise's": (t, (1 - AC).sqrt())}
 chart = line_chart(curves, "t", "", "The schedule")
-levels = (0, 100, 200, 400, 600, 800, 999)
+levels = (0, 100, 300, 600, 999)
 noisy = [decode(diffusion.q_sample(x0, noise, torch.tensor([k]), AC)) for k in levels]
-Embedded(chart, contact_sheet([noisy], None, [f"D(z_t), t = {k}" for k in levels], 128), alt="Schedule and noisy latents")
+Embedded(chart, contact_sheet([noisy], None, [f"D, t = {k}" for k in levels], 88), alt="Schedule and noisy latents")
 
 # %% [markdown]
 # ## By hand
@@ -152,8 +152,9 @@ def x0_from_v(z_t, v, a):
 
 # %% [markdown]
 # ## Compared with the package
+# And a table: what a small error in either prediction does to $x_0$.
 
-# %%
+# %% tags=["nbval-check-output"]
 torch.testing.assert_close(schedule_by_hand(pipe.config.beta_start, pipe.config.beta_end, 1000), AC)
 for k in (0, 250, 500, 999):
     tk, a = torch.tensor([k]), AC[k]
@@ -163,16 +164,14 @@ for k in (0, 250, 500, 999):
     for mine, name, prediction in ((x0_from_eps(z_t, noise, a), "epsilon", noise), (x0_from_v(z_t, v, a), "v_prediction", v)):
         torch.testing.assert_close(mine, diffusion.predict_x0(z_t, prediction, tk, AC, name))
         torch.testing.assert_close(mine, x0, rtol=1e-3, atol=1e-3)  # both lead back to the frame
-
-# %% tags=["nbval-check-output"]
 print("   t    a_t     1% off in eps -> x_0    1% off in v -> x_0")
 for k in (0, 250, 500, 750, 999):
     a = float(AC[k])
     print(f"{k:4d}  {a:.4f}   {0.01 * ((1 - a) / a) ** 0.5:17.4f}   {0.01 * (1 - a) ** 0.5:19.4f}")
 
 # %% [markdown]
-# **What the UNet sees.** $z_t$, $E(c_I)$ and $z_W$, side by side: 4 + 4 + 4 = 12 channels; $c_L$ comes in by cross-attention. The paper's
-# figure shows the three, the channel order is the authors' code's. Below, by hand, against `unet_input`. Then one of them is spoilt
+# **What the UNet sees.** $z_t$, $E(c_I)$ and $z_W$, side by side: 4 + 4 + 4 = 12 channels; $c_L$ comes in by cross-attention. The order
+# is that of the authors' code. Below, by hand, against `unet_input`. Then one of them is spoilt
 # at t = 850, where little of the frame is left in $z_t$, and we decode the $x_0$ that the model then believes in.
 
 # %%
@@ -199,12 +198,12 @@ seen = {name: decode(believed(z_t, tk, *case, c_L)) for name, case in cases.item
 quality = {name: float(psnr(picture, exact)) for name, picture in seen.items()}
 print({name: f"{value:.1f} dB" for name, value in quality.items()})
 row = [exact, decode(z_t), *seen.values()]
-Embedded(contact_sheet([row], None, ["exact", "D(z_t)", *seen], 140), alt="x0 estimates with a part of the input spoilt")
+Embedded(contact_sheet([row], None, ["exact", "D(z_t)", *seen], 104), alt="x0 estimates with a part of the input spoilt")
 
 # %% [markdown]
 # **Conditions dropped in training.** Guidance (notebook 08) needs a model that can also do without the text, or the picture. So 5% of the
 # samples lose the text, 5% the picture ($E(c_I) = 0$, hence $z_W = 0$), 5% both. As InstructPix2Pix and the authors' code do. Ours:
-# half of the text drops lose the motion too. A sample's fate hangs on its number alone, so batches and restarts change nothing.
+# half of the text drops lose the motion too, and 3% of the others the motion alone. A sample's fate hangs on its number alone, so batches and restarts change nothing.
 
 # %% tags=["nbval-check-output"]
 lite = PRESETS["lite"]
@@ -227,7 +226,9 @@ print("same fate in another batch:", all(torch.equal(a[3000:], b) for a, b in zi
 # and the UNet's output $f$ only adds to it, in units in which it never needs a variance above 1:
 # $$D = a_t s^2 + 1 - a_t \qquad \mu = z_W + \frac{a_t s^2}{D}\Big(\frac{z_t}{\sqrt{a_t}} - z_W\Big) \qquad
 # x_0 = \mu - \frac{s\sqrt{1-a_t}}{\sqrt D}\, f$$
-# At pure noise, $a_t = 0$: $x_0 = z_W - s f$. A UNet that says nothing gives $z_W$. By hand, against `from_residual`:
+# At pure noise, $a_t = 0$: $x_0 = z_W - s f$. A UNet that says nothing gives $z_W$. By hand, against `from_residual`. Then the claim "best
+# guess", on numbers: $x_0$ drawn around $z_W$ with spread $s$. Trusting $z_W$ alone errs by $s$, trusting $z_t$ alone errs by the noise;
+# $\mu$ (that is, $f = 0$) beats both at every level.
 
 
 # %%
@@ -250,12 +251,7 @@ from_silence = diffusion.predict_x0(noise, silent, torch.tensor([0]), pure, "v_p
 torch.testing.assert_close(from_silence, z_W, rtol=0, atol=0)
 print("f = 0 at pure noise gives z_W, to the bit")
 
-# %% [markdown]
-# The claim "best guess at every level" is one about numbers, so check it on numbers: $x_0 = z_W + s\,n$, drawn at random. Trusting $z_W$
-# alone errs by $s$; trusting $z_t$ alone errs by the noise; $\mu$ (that is, $f = 0$) beats both everywhere.
-
-# %%
-times = list(range(0, 1000, 37))
+times = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 999]  # x_0 = z_W + s n, drawn at random: who knows it best?
 centre, spread, fresh = randn(16, seed=1), randn(16, seed=2), randn(16, seed=3)
 truth = centre + s * spread
 errors = {"z_W alone": [], "z_t alone": [], "both: f = 0": []}
@@ -264,11 +260,11 @@ for k in times:
     guesses = (centre, z_t / AC[k].sqrt(), x0_by_hand(torch.zeros_like(z_t), z_t, centre, AC[k], s))
     for name, guess in zip(errors, guesses, strict=True):
         errors[name].append(float((guess - truth).square().mean().sqrt()))
-chart = line_chart({k: (times, v) for k, v in errors.items()}, "t", "RMS error of x_0", "Before the UNet says a word", log="y")
+chart = line_chart({k: (times, v) for k, v in errors.items()}, "t", "RMS error of x_0", "Before the UNet says a word", log="xy")
 Embedded(chart, alt="Error of three guesses over t")
 
 # %% [markdown]
-# And in pictures: the same UNet with its last layer set to zero. Asked for $v$ itself, silence means $x_0 = \sqrt{a_t}\,z_t$: a faint
+# In pictures: the same UNet with its last layer set to zero. Asked for $v$ itself, silence means $x_0 = \sqrt{a_t}\,z_t$: a faint
 # noisy picture. Asked for the difference, silence means the warped source, refined by whatever $z_t$ shows.
 
 # %%
@@ -290,7 +286,7 @@ for residual in (None, s):
             row.append(diffusion.predict_x0(z_t, speechless(z_t, tk, E, z_W, c_L), tk, AC, "v_prediction"))
     rows.append(row)
 labels = ["a silent UNet asked for v (residual=None)", f"a silent UNet asked for the difference from z_W (residual={s})"]
-sheet = contact_sheet([[decode(z) for z in row] for row in rows], labels, [f"t = {k}" for k in columns], 140)
+sheet = contact_sheet([[decode(z) for z in row] for row in rows], labels, [f"t = {k}" for k in columns], 88)
 Embedded(sheet, alt="What a silent UNet implies, with and without residual")
 
 # %% [markdown]
@@ -315,7 +311,7 @@ def draw(t):
     tk = torch.tensor([t])
     z_t = diffusion.q_sample(x0, noise, tk, AC)
     picture = decode(believed(z_t, tk, E, z_W, c_L))
-    sheet = contact_sheet([[exact, decode(z_t), picture]], None, ["exact frame", f"D(z_t), t = {t}", "x_0 believed"], 160)
+    sheet = contact_sheet([[exact, decode(z_t), picture]], None, ["exact frame", f"D(z_t), t = {t}", "x_0 believed"], 128)
     return [sheet, f"noisy {float(psnr(decode(z_t), exact)):.1f} dB, believed {float(psnr(picture, exact)):.1f} dB"]
 
 
@@ -329,10 +325,10 @@ numbers = {k: [float(part.split()[1]) for part in words.split(", ")] for k, (_, 
 print({k: f"noisy {a:.1f} dB, believed {b:.1f} dB" for k, (a, b) in numbers.items()})
 assert numbers[50][0] > numbers[600][0] > numbers[999][0], "more noise, less picture"
 assert numbers[999][1] > numbers[999][0] + 3, "the model sees what the noise hides"
-Embedded(shown[600][0], shown[999][0], alt="Two noise levels")
+Embedded(shown[999][0], alt="Exact frame, pure noise, and what the model believes in")
 
 # %% [markdown]
-# ## Why not regression
+# ### Why not regression
 # Why not one network, source and text in, frame out, squared error? Because its best answer is the mean of all right answers,
 # $\mathbb{E}[x_0 \mid c]$. Where the caption leaves the direction open, there are many. The split `test_open` has such scenes. Here are
 # eight exact answers to one caption, and their mean: the lowest squared error any single picture can have.
@@ -358,12 +354,12 @@ def sharpness(picture):  # mean difference of neighbouring pixels: edges make it
 print(f"{open_scene.caption!r}: sharpness of an answer {sharpness(frames[:1]):.4f}, of the mean {sharpness(mean):.4f}")
 row = [open_scene.at(0).image, frames[:1], frames[2:3], frames[5:6], mean, decode(Z.mean(0, keepdim=True))]
 names = ["source", "an answer", "another", "another", "mean of 8", "D(mean latent)"]
-Embedded(contact_sheet([row], [open_scene.caption], names, 140), alt="Several right frames and their mean")
+Embedded(contact_sheet([row], [open_scene.caption], names, 112), alt="Several right frames and their mean")
 
 # %% [markdown]
-# Diffusion regresses too, but at every noise level anew: $D(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is the same blur. One
-# step down, the noise leans to one of the answers a little, the next estimate leans with it, and the end is *one* answer. For these eight
-# latents the perfect denoiser can be written down, a softmax over distances, so this needs no weights at all:
+# Diffusion regresses too, but at every noise level anew: $D(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is nearly the
+# same blur. But the noise happens to lie closer to some of the answers, the next estimate leans towards them, and the end is *one*
+# answer. For these eight latents the perfect denoiser can be written down, a softmax over distances, so no weights are needed:
 
 
 # %%
@@ -387,10 +383,10 @@ ends = sampling.sample(
     lambda state: paths.append(state["denoised"]),
 )
 nearest = [(end - Z).square().flatten(1).sum(1).min() / end.square().sum() for end in ends]
-steps = (0, 8, 16, 22)
+steps = (0, 2, 4, 8)
 rows = [[decode(paths[k][b : b + 1]) for k in steps] + [decode(ends[b : b + 1])] for b in range(3)]
 names = [*[f"D, sigma {float(sigmas[k]):.1f}" for k in steps], "sample"]
-Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 128), alt="A perfect denoiser decides for one answer")
+Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 96), alt="A perfect denoiser decides for one answer")
 
 # %% [markdown]
 # A trained UNet has to learn this from single examples. Lite is small, and FNet is itself a regression: it gives one flow, not a choice.
@@ -401,7 +397,7 @@ Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 128), alt=
 count = pipe.config.sampling_steps
 made = {f"{n} steps, seed {k}": pipe(open_scene.at(0).image[0], open_scene.caption, motion=[m], seed=k, steps=n, detail=False).frames[0]
         for n, k in ((count, 0), (count, 1), (20, 0), (20, 1))}  # fmt: skip
-Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 150), alt="The mean against the model's samples")
+Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 112), alt="The mean against the model's samples")
 
 # %% [markdown]
 # ## Where it fails
@@ -409,9 +405,16 @@ Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 150
 # Diffusion multiplies by 0.18215, lite by its own `scaling_factor`. Forget it, and every level has a signal-to-noise ratio
 # $$\mathrm{SNR}(t) = \frac{a_t \,\mathrm{Var}[x_0]}{1-a_t}$$
 # that is too high by the square of the factor. The histogram of $z_t$ is too wide, and the noise hides less than its level says.
+#
+# Two things break. Training spends its levels on latents in which the frame is plain to see, so the UNet learns little about deciding. And
+# sampling starts from pure noise of variance 1, which a UNet trained on "t = 999" with that much picture left has never met.
+#
+# There is a second scale: $E(c_I)$. In InstructPix2Pix and the authors' code $z_t$ is scaled and the picture channels are **not**, so the
+# 12 channels arrive with different spreads. The preset field `scale_image_latents` says which: `paper`
+# False, to fit those weights; `lite` True. Weights trained one way cannot be run the other way:
 
 # %%
-k = 700
+k = 500
 tk = torch.tensor([k])
 batch = encode(draw_scenes(sample_scenes(32, "train", seed=5), [m] * 32).image)  # (32, 4, 32, 32)
 both = {"scaled": batch, "not scaled": batch / scaling}
@@ -422,23 +425,8 @@ print(f"z_t at t = {k}:", {name: f"std {float(v.std()):.2f}, SNR {float(snr[name
 print("noise outweighs the frame from t =", even, "| SNR at t = 999:", {n: f"{float(r[-1]):.4f}" for n, r in snr.items()})
 bars = histogram({n: v.flatten() for n, v in reversed(z.items())}, torch.linspace(-8, 8, 81), "value", f"z_t at t = {k}")
 chart = line_chart({n: (t, r) for n, r in snr.items()}, "t", "SNR", "Signal-to-noise ratio", log="y")
-pictures = [decode(z["scaled"][:1]), decode(z["not scaled"][:1] * scaling)]
-Embedded(
-    bars,
-    chart,
-    contact_sheet([pictures], None, ["D(z_t), scaled", "D(z_t), not scaled"], 160),
-    alt="z_t with and without scaling",
-)
+pictures = [decode(z["scaled"][:1] / AC[k].sqrt()), decode(z["not scaled"][:1] / AC[k].sqrt() * scaling)]  # x_0 plus its noise
 
-# %% [markdown]
-# Two things break. Training spends its levels on latents in which the frame is plain to see, so the UNet learns little about deciding. And
-# sampling starts from pure noise of variance 1, which a UNet trained on "t = 999" with that much picture left has never met.
-#
-# There is a second scale: $E(c_I)$. In InstructPix2Pix and the authors' code $z_t$ is scaled and the picture channels are **not**, so the
-# 12 channels arrive with different spreads. The paper does not mention it. The preset field `scale_image_latents` says which: `paper`
-# False, to fit those weights; `lite` True. Weights trained one way cannot be run the other way:
-
-# %%
 other = 1 / scaling if pipe.config.scale_image_latents else scaling
 wrong_E = E * other
 with torch.no_grad():
@@ -451,8 +439,10 @@ print("std of x_0, E(c_I), z_W:", {name: [f"{v:.2f}" for v in values] for name, 
 tk = torch.tensor([850])
 z_t = diffusion.q_sample(x0, noise, tk, AC)
 good, bad = decode(believed(z_t, tk, E, z_W, c_L)), decode(believed(z_t, tk, wrong_E, wrong_W, c_L))
-row, names = [exact, good, bad], ["exact", "as trained", "other scale"]
-Embedded(contact_sheet([row], None, names, 160), alt="The model with picture channels of another scale")
+noisy_sheet = contact_sheet([pictures], None, ["scaled", "not scaled"], 112)
+model_sheet = contact_sheet([[exact, good, bad]], None, ["exact", "as trained", "other scale"], 112)
+words = ["One frame and the same noise at the same t, latent scaled or not:", "E(c_I) as trained, or of the other scale:"]
+Embedded(bars, chart, words[0], noisy_sheet, words[1], model_sheet, alt="Scaled or not")
 
 # %% [markdown]
 # ## Exercises

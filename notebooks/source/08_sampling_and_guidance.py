@@ -111,12 +111,14 @@ print(scene.caption, "| m =", m)
 
 # %%
 from pix2gif_lite.viz import line_chart
+from pix2gif_lite.widgets import Embedded
 
 curves = {}
 for spacing in diffusion.SPACINGS:
-    sigmas, timesteps = diffusion.sigmas_for(10, AC, spacing, "dpmpp_2m")  # (11,), (10,)
+    sigmas, timesteps = diffusion.sigmas_for(10, AC, spacing, "euler_ancestral")  # (11,), (10,)
     curves[spacing] = (range(10), sigmas[:10])
-line_chart(curves, "step", "sigma", "Ten noise levels, three spacings (sigma = 0 follows)", log="y", marker="o")
+chart = line_chart(curves, "step", "sigma", "Ten noise levels, three spacings (sigma = 0 follows)", log="y", marker="o")
+Embedded(chart, alt="Noise levels of ten steps, falling, for three spacings")
 
 # %% tags=["nbval-check-output"]
 for name in sampling.SAMPLERS:
@@ -127,6 +129,9 @@ for name in sampling.SAMPLERS:
 # Which sampler is more exact? Take data whose perfect denoiser is known: a normal distribution of standard deviation $s$. Then
 # $D(x;\sigma) = x\,s^2/(s^2+\sigma^2)$, and following the ODE without error from $x$ at $\sigma$ ends at $x\,s/\sqrt{s^2+\sigma^2}$.
 # No weights are involved, only the samplers.
+#
+# With two steps both are the same sampler: DPM-Solver++(2M) takes its first step without a predecessor, and its last one, to 0, is
+# $D$ itself. Every step between is of second order, so it pulls away as the steps grow; the first-order last step stays.
 
 # %%
 s = 0.8
@@ -146,7 +151,9 @@ for n in counts:
     for now, after in zip(sigmas.tolist(), sigmas.tolist()[1:], strict=False):
         x = perfect(x, now) + after / now * (x - perfect(x, now))
     errors["Euler, no fresh noise"].append(float((x - truth).abs().mean()))
-line_chart({k: (counts, v) for k, v in errors.items()}, "steps", "mean error", "Error on normal data", log="xy", marker="o")
+curves = {k: (counts, v) for k, v in errors.items()}
+chart = line_chart(curves, "steps", "mean error", "Error on normal data", log="y", marker="o")
+Embedded(chart, alt="Error over the number of steps: DPM-Solver++(2M) lies below Euler from four steps on")
 
 # %% [markdown]
 # **The three predictions.** The exact frame's latent gets noise, and each branch says which $x_0$ it sees in it. Dropped picture means
@@ -164,9 +171,9 @@ with torch.no_grad():
     e = {name: pipe.model(alpha * noisy, t, *PAPER_BRANCHES[name]) for name in ("none", "image", "full")}  # (1, 4, 32, 32) each
 x0 = {k: diffusion.to_x0(alpha * noisy, v, alpha, alpha * sigma, pipe.config.prediction_type) for k, v in e.items()}
 print({k: f"{float(psnr(decode(v), exact)):.1f} dB" for k, v in x0.items()})
-contact_sheet(
-    [[rest, exact, *[decode(v) for v in x0.values()]]], None, ["source", "exact frame", "e(0,0)", "e(I,0)", "e(I,T)"], 150
-)
+names = ["source", "exact frame", "e(0,0)", "e(I,0)", "e(I,T)"]
+sheet = contact_sheet([[rest, exact, *[decode(v) for v in x0.values()]]], None, names, 128)
+Embedded(sheet, alt="Source, exact frame, and what each of three predictions takes for the clean picture")
 
 # %% [markdown]
 # ## By hand
@@ -237,24 +244,34 @@ print(inspect.getsource(sampling.euler_ancestral))
 
 # %%
 @torch.no_grad()
-def sample_frame(sampler="dpmpp_2m", steps=5, s_I=1.0, s_T=1.0, s_M=None, seed=0):  # compute
+def sample_latent(sampler="dpmpp_2m", steps=5, s_I=1.0, s_T=1.0, s_M=None, seed=0):  # compute
     sigmas, _ = diffusion.sigmas_for(int(steps), AC, "trailing", sampler)
     g = torch.Generator().manual_seed(seed)
     noise = torch.randn(int(steps) + 1, 1, 4, 32, 32, generator=g)
     branches = PAPER_BRANCHES if s_M is None else OUR_BRANCHES
     denoise = sampling.Denoiser(pipe.model, AC, kind, branches, s_I, s_T, s_M)
-    return decode(sampling.sample(sampler, denoise, sampling.start(noise[0], sigmas), sigmas, noise[1:]))
+    return sampling.sample(sampler, denoise, sampling.start(noise[0], sigmas), sigmas, noise[1:])  # (1, 4, 32, 32)
+
+
+def sample_frame(*args, **kwargs):
+    return decode(sample_latent(*args, **kwargs))
 
 
 s_Is, s_Ts = (0.0, 1.0, 1.8, 4.0), (0.0, 1.0, 3.0, 7.5, 20.0)
 plane = [[sample_frame(s_I=a, s_T=b) for b in s_Ts] for a in s_Is]
-contact_sheet(plane, [f"s_I = {a:g}" for a in s_Is], [f"s_T = {b:g}" for b in s_Ts], 128)
+sheet = contact_sheet(plane, [f"s_I = {a:g}" for a in s_Is], [f"s_T = {b:g}" for b in s_Ts], 96)
+Embedded(sheet, alt="The same frame at four image scales and five text scales")
 
 # %%
 from pix2gif_lite.viz import heatmap
 
 quality = [[float(psnr(frame, exact)) for frame in row] for row in plane]
-heatmap(quality, s_Is, s_Ts, "s_I", "s_T", "PSNR against the exact frame, dB", numbers=True)
+chart = heatmap(quality, s_Is, s_Ts, "s_I", "s_T", "PSNR against the exact frame, dB", numbers=True)
+Embedded(chart, alt="PSNR of every picture of the sheet")
+
+# %% [markdown]
+# Scales belong to a model. The paper's 1.8 and 7.5 were found for a UNet that grew out of InstructPix2Pix; lite's defaults were measured
+# on its own. With s_I = 0 the picture is heard only through $e(I,T)$; s_I above 1 exaggerates what the picture adds.
 
 # %%
 from pix2gif_lite.presets import SLIDERS, Slider
@@ -286,12 +303,12 @@ calm = float(explorer.set(sampler="dpmpp_2m", steps=5, s_I=1.0, s_T=1.0)[1].spli
 wild = float(explorer.set(s_T=20.0)[1].split()[0])
 print(f"s_T = 1: {calm:.1f} dB    s_T = 20: {wild:.1f} dB")
 assert wild < calm, "a large s_T leaves the exact frame"
-explorer.set(s_T=1.0)[0]
+Embedded(explorer.set(s_T=1.0)[0], alt="Source, exact frame and the frame at s_T = 1")
 
 # %% [markdown]
 # **Motion in the null prompt, and s_M.** The paper does not say what the null branches know of the motion. The authors' code adds $c_M$
 # to the empty prompt too, and every branch warps with its own $c_L$. So $c_M$ stands on both sides of $e(I,T) - e(I,0)$: however large
-# $s_T$, guidance strengthens the words, not the motion number. Our option drops $c_M$ with the text and gives it a link of its own:
+# $s_T$, guidance strengthens the words (the number as a word among them), not $c_M$. Our option drops $c_M$ with the text and gives it a link of its own:
 # $$\epsilon = e(0,0,0) + s_I[e(I,0,0) - e(0,0,0)] + s_T[e(I,T,0) - e(I,0,0)] + s_M[e(I,T,M) - e(I,T,0)]$$
 # Below, `image` is c_L without words. How far is it from the empty prompt's c_T?
 
@@ -303,7 +320,7 @@ print({k: f"{float(v.norm()):.3f}" for k, v in gap.items()})
 
 rows = [[sample_frame(s_T=k) for k in (1, 2, 4)], [sample_frame(s_M=k) for k in (1, 2, 4)]]
 labels = ["authors' branches: s_T = 1, 2, 4", "motion dropped with the text: s_M = 1, 2, 4 (s_I = s_T = 1)"]
-contact_sheet(rows, labels, None, 160)
+Embedded(contact_sheet(rows, labels, None, 128), alt="Frames for growing s_T, and for growing s_M")
 
 # %%
 from pix2gif_lite.canvas import to_pil
@@ -319,14 +336,18 @@ for label, row in zip(labels, rows, strict=True):
 #
 # ## Where it fails
 # s_T = 20: the sum of weights is 1, but the weights themselves are 20 and -19. Whatever the two predictions disagree on by accident is
-# multiplied too. The latent leaves the range the autoencoder knows, colours saturate and edges ring. Once more, with its latent's range.
+# multiplied too. The latent leaves the range the autoencoder knows (compare its largest value with the exact frame's), colours saturate
+# and edges ring.
 
 # %%
 scales = (1.0, 3.0, 7.5, 20.0)
-frames = [sample_frame(s_T=k) for k in scales]
+latents = [sample_latent(s_T=k) for k in scales]
+frames = [decode(z) for z in latents]
+print("largest |value|: exact", f"{float(encode(exact).abs().max()):.1f}", [f"{float(z.abs().max()):.1f}" for z in latents])
 broken = [float(psnr(frame, exact)) for frame in frames]
 print({f"s_T = {k:g}": f"{v:.1f} dB" for k, v in zip(scales, broken, strict=True)})
-contact_sheet([[exact, *frames]], None, ["exact", *[f"s_T = {k:g}" for k in scales]], 150)
+sheet = contact_sheet([[exact, *frames]], None, ["exact", *[f"s_T = {k:g}" for k in scales]], 128)
+Embedded(sheet, alt="The frame breaks as s_T grows to 20")
 
 # %% [markdown]
 # ## Exercises
