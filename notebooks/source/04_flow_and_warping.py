@@ -52,7 +52,7 @@ if find_spec("pix2gif_lite") is None:
 # %% [markdown]
 # ## Set-up
 # Three held-out scenes. Then three helpers for the rest of the notebook: pictures to latents as the model sees them, back again, and
-# pictures shown in 256 colours, a third of the bytes.
+# pictures shown in 256 colours, a third of the bytes (flows keep all of theirs).
 
 # %%
 import inspect
@@ -204,7 +204,7 @@ key = warping.identity_grid(128, 128)[None] - 63.5  # points away from the centr
 frames = [scene.at(16) for scene in scenes]
 flows = [flow_to_rgb(f.flow) for f in frames]
 sheet = contact_sheet([[f.image for f in frames] + [None], [*flows, flow_to_rgb(key)]], ["m = 16", "exact flow, and the key"])
-show(
+Embedded(
     sheet,
     arrows(frames[1].image, frames[1].flow[0], stride=5),
     alt="Frames, their exact flow as colours, and arrows on the bird",
@@ -267,7 +267,7 @@ assert torch.equal(move(0, 0, 1, 0)[0], rest[0]) or float(psnr(move(0, 0, 1, 0)[
 right = torch.roll(rest[0], 16, 3)  # 32 px at 256 are 16 px at 128
 assert float(psnr(move(0, 32, 1, 0)[0][..., 16:], right[..., 16:])) > 60  # angle 0 goes right
 print("nothing:", still_words)
-show(
+Embedded(
     "32 px to the right: " + moved_words,
     moved,
     "swirl of 90 degrees: " + swirled_words,
@@ -458,8 +458,9 @@ seen, hidden = (
 print(f"{100 * float(late.occluded.float().mean()):.1f}% of the pixels were hidden before")
 for name, a, b in zip(names, seen, hidden, strict=True):
     print(f"{name:26} {a:5.1f} dB where visible before {b:5.1f} dB where hidden before")
-rows = ["source, exact frame, warped by the exact flow", "hidden before, D(z_W), with the UNet"]
-show(contact_sheet([row, model_row], rows, None, 192), alt="The ghost behind the bird, and what the model makes of it")
+above = contact_sheet([row], None, ["source", "exact frame", "warped, exact flow"], 192)
+below = contact_sheet([model_row], None, ["hidden before", "D(z_W)", "with the UNet"], 192)
+show(above, below, alt="The ghost behind the bird, and what the model makes of it")
 
 # %% [markdown]
 # ## Exercises

@@ -121,7 +121,7 @@ curves = {"sqrt(a_t): the frame's share": (t, AC.sqrt()), "sqrt(1 - a_t): the no
 chart = line_chart(curves, "t", "", "The schedule")
 levels = (0, 100, 300, 600, 999)
 noisy = [decode(diffusion.q_sample(x0, noise, torch.tensor([k]), AC)) for k in levels]
-Embedded(chart, contact_sheet([noisy], None, [f"D, t = {k}" for k in levels], 88), alt="Schedule and noisy latents")
+Embedded(chart, contact_sheet([noisy], None, [f"D, t = {k}" for k in levels], 80), alt="Schedule and noisy latents")
 
 # %% [markdown]
 # ## By hand
@@ -198,7 +198,7 @@ seen = {name: decode(believed(z_t, tk, *case, c_L)) for name, case in cases.item
 quality = {name: float(psnr(picture, exact)) for name, picture in seen.items()}
 print({name: f"{value:.1f} dB" for name, value in quality.items()})
 row = [exact, decode(z_t), *seen.values()]
-Embedded(contact_sheet([row], None, ["exact", "D(z_t)", *seen], 104), alt="x0 estimates with a part of the input spoilt")
+Embedded(contact_sheet([row], None, ["exact", "D(z_t)", *seen], 96), alt="x0 estimates with a part of the input spoilt")
 
 # %% [markdown]
 # **Conditions dropped in training.** Guidance (notebook 08) needs a model that can also do without the text, or the picture. So 5% of the
@@ -311,7 +311,7 @@ def draw(t):
     tk = torch.tensor([t])
     z_t = diffusion.q_sample(x0, noise, tk, AC)
     picture = decode(believed(z_t, tk, E, z_W, c_L))
-    sheet = contact_sheet([[exact, decode(z_t), picture]], None, ["exact frame", f"D(z_t), t = {t}", "x_0 believed"], 128)
+    sheet = contact_sheet([[exact, decode(z_t), picture]], None, ["exact frame", f"D(z_t), t = {t}", "x_0 believed"], 112)
     return [sheet, f"noisy {float(psnr(decode(z_t), exact)):.1f} dB, believed {float(psnr(picture, exact)):.1f} dB"]
 
 
@@ -383,7 +383,7 @@ ends = sampling.sample(
     lambda state: paths.append(state["denoised"]),
 )
 nearest = [(end - Z).square().flatten(1).sum(1).min() / end.square().sum() for end in ends]
-steps = (0, 2, 4, 8)
+steps = (0, 2, 4)
 rows = [[decode(paths[k][b : b + 1]) for k in steps] + [decode(ends[b : b + 1])] for b in range(3)]
 names = [*[f"D, sigma {float(sigmas[k]):.1f}" for k in steps], "sample"]
 Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 96), alt="A perfect denoiser decides for one answer")
@@ -410,8 +410,8 @@ Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 112
 # sampling starts from pure noise of variance 1, which a UNet trained on "t = 999" with that much picture left has never met.
 #
 # There is a second scale: $E(c_I)$. In InstructPix2Pix and the authors' code $z_t$ is scaled and the picture channels are **not**, so the
-# 12 channels arrive with different spreads. The preset field `scale_image_latents` says which: `paper`
-# False, to fit those weights; `lite` True. Weights trained one way cannot be run the other way:
+# 12 channels arrive with different spreads. The preset field `scale_image_latents` says which: `paper` False, to fit those weights;
+# `lite` True. Weights trained one way cannot be run the other way: the last row.
 
 # %%
 k = 500
@@ -456,7 +456,7 @@ print("Right." if 0.97 < gap < 1.03 else f"Not yet: at t = {answer} the SNR is {
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Where $a_t = 1/2$: `int((AC < 0.5).int().argmax())` gives 336. Two thirds of the levels have more noise than picture.
+# Where $a_t = 1/2$: `int((AC < 0.5).int().argmax())` gives 354. Almost two thirds of the levels have more noise than picture.
 # </details>
 #
 # **2.** A UNet with `residual` says nothing, $f = 0$. At t = 0, almost without noise, which $x_0$ does that give: $z_W$, or what $z_t$ shows?

@@ -76,7 +76,7 @@ source, exact, moving, hidden, copies = (
     for tensors in zip(*((p.source, p.exact.image, p.exact.moving, p.exact.occluded, p.copies) for p in parts), strict=True)
 )  # source (12, 3, 128, 128); exact, copies (96, 3, 128, 128); moving, hidden (96, 1, 128, 128): GIF by GIF
 asked = torch.tensor([DEMO_MOTIONS] * len(scenes), dtype=torch.float64)  # (12, 8)
-contact_sheet([list(source[:6]), list(source[6:])], size=110)
+Embedded(contact_sheet([list(source[:6]), list(source[6:])], size=96), alt="The first frames of twelve test scenes")
 
 # %% [markdown]
 # ## The idea
@@ -332,7 +332,7 @@ def show(variant, scene):
     right, ours, measured = compute(variant, scene)
     names = ["source", *[f"m = {DEMO_MOTIONS[k]}" for k in SHOWN]]
     difference = [None, *((ours - right) / 2)]
-    sheet = contact_sheet([[source[scene], *right], [None, *ours], difference], ["exact", variant, "difference"], names, 128)
+    sheet = contact_sheet([[source[scene], *right], [None, *ours], difference], ["exact", variant, "difference"], names, 112)
     words = "asked    " + " ".join(f"{m:5d}" for m in DEMO_MOTIONS) + "\nmeasured " + " ".join(f"{m:5.1f}" for m in measured)
     return [scenes[scene].caption, sheet, words]
 
@@ -378,7 +378,8 @@ cheated = {
 columns = {"pearson": "Pearson a GIF", "rmse": "RMSE a GIF, px", "psnr": "PSNR, dB", "moving": "where it moves"}
 display(Markdown(markdown_table(cheated, columns | {"sharp": "sharpness against the exact frame"})))
 rows = [[exact[k], *(frames[k] for frames in cheats.values()), images["full"][k]] for k in (12, 20)]  # two GIFs at m = 11
-contact_sheet(rows, [scenes[1].caption, scenes[2].caption], ["exact, m = 11", *cheats, "full"], 150)
+sheet = contact_sheet(rows, [scenes[1].caption, scenes[2].caption], ["exact, m = 11", *cheats, "full"], 128)
+Embedded(sheet, alt="The exact frame, three cheats and the full model")
 
 # %% [markdown]
 # | metric | says | misses | fooled by |
