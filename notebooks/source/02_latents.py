@@ -268,8 +268,9 @@ share = canvas.explained(blurred, decoded, small.flow)  # (1, 1, 128, 128)
 sharp = canvas.add_detail(up, lost, small.flow, share)
 
 moving = scene.at(m, large).moving[0, 0].nonzero().float()  # (N, 2), y then x: show a square round the part that moves
-side = int((moving.amax(0) - moving.amin(0)).max())
-top, left = (moving.mean(0).int() - side // 2).clamp(0, large - side).tolist()
+low, high = moving.amin(0), moving.amax(0)
+side = min(large, int((high - low).max()) + 16)
+top, left = ((low + high) / 2 - side / 2).int().clamp(0, large - side).tolist()
 cut = (..., slice(top, top + side), slice(left, left + side))
 gains = {"up(D(z))": up, "with detail": sharp, "exact": frame}
 labels = [f"{k}: {float(metrics.psnr(v, frame)):.1f} dB" if k != "exact" else k for k, v in gains.items()]
@@ -354,7 +355,7 @@ print("Right." if abs(answer - gain) < 0.1 else "Not yet: it is a logarithm.")
 #
 # ## Recap
 # - E turns 3 x 128 x 128 numbers into 4 x 32 x 32. Shapes and colours stay, strokes thinner than a cell go.
-# - $z_t$ is scaled to unit variance. $E(c_I)$ is not in InstructPix2Pix and the authors' code; in lite it is. Weights and flag belong together.
+# - $z_t$ is scaled to unit variance. $E(c_I)$ is left unscaled by InstructPix2Pix and the authors' code, and scaled in lite. Weights and flag belong together.
 # - Latents blend and move like pictures. What D loses of the source is carried along by the flow.
 #
 # Next: `03_motion_embedding`.

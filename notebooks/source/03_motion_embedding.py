@@ -80,7 +80,8 @@ for m in (2, 8.4, 12, 20):
 # Nothing tells the table what a pixel of motion looks like. It learns what the losses need.
 #
 # Below: how far $c_T$ moves, token by token, when the word changes, and how far $c_M$ moves when the row changes. The text encoder is
-# causal, so only the number and what stands behind it (the end mark and the padding) can change. The vector changes everything alike.
+# causal, so only the number and what stands behind it (the end mark and the padding) can change. The vector changes everything
+# alike. A word's line on zero is a number that the encoder did not pass on.
 
 # %%
 from pix2gif_lite.sheets import Embedded
@@ -96,15 +97,13 @@ def c_T_of(prompts):  # (B, 77, w)
 
 
 words = c_T_of([text.motion_prompt(caption, k) for k in range(21)])  # (21, 77, w), for m = 0 .. 20
-curves = {}
+charts = []
 for a, b in ((4, 8), (14, 19)):
-    curves[f"the word, {a} to {b}"] = (range(77), (words[b] - words[a]).norm(dim=-1))
-    curves[f"the vector, {a} to {b}"] = (range(77), (table[b] - table[a]).norm().expand(77))
+    by = {"word": (words[b] - words[a]).norm(dim=-1), "vector": (table[b] - table[a]).norm().expand(77)}
+    charts.append(line_chart({k: (range(77), v) for k, v in by.items()}, "token", "distance", f"m from {a} to {b}"))
 ids = text.tokenize(pipe.tokenizer, [text.motion_prompt(caption, m) for m in (4, 8)])
 print("tokens that differ between the two prompts:", int((ids[0] != ids[1]).sum()), "of", ids.shape[1])
-Embedded(
-    line_chart(curves, "token", "distance", "What a change of m does to each token"), alt="Distance by token: word and vector"
-)
+Embedded(*charts, alt="Distance by token, word and vector: from m = 4 to 8, and from 14 to 19")
 
 # %% [markdown]
 # ## By hand
@@ -296,9 +295,9 @@ picture = contact_sheet(sheet, ["source, and the exact frames", *ways], ["m = 0"
 Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector, by word only, by vector only")
 
 # %% [markdown]
-# A curve that goes flat has met numbers which it cannot tell from each other; the heatmap of distances above says which. The prompts are
-# different, one token of 77, but the text encoder found no need to keep them apart, since the vector already says it. So the two
-# channels have shared the work, and neither is enough alone.
+# A curve that goes flat has met numbers which it cannot tell from each other; the heatmaps of distances above say which. There the
+# prompts do differ, by one token of 77, but the encoder had no need to keep them apart: the vector says it already. The two channels
+# have shared the work, and neither is enough alone.
 #
 # Be careful with the conclusion. This is a model trained with both and then deafened on one ear: when lite's training drops $c_M$, the
 # word goes with it (`model_job.py`), so it never met the word alone. The paper trained a model on words only (Pix2Gif-Base). Its Table 2, at
@@ -313,7 +312,7 @@ Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector
 answer = 20  # edit
 never_asked = set(range(21)) - {0, *range(2, 21)}
 beside = [k for k in (answer - 1, answer + 1) if 0 <= k <= 20]
-print(f"cosine of row {answer} with the rows beside it:", [f"{float(similar[answer, k]):.2f}" for k in beside])
+print(f"cosine of row {answer} with the rows beside it:", *[f"{float(similar[answer, k]):.2f}" for k in beside])
 print("Right." if answer in never_asked else "Not yet: this row resembles a neighbour. Look for a pale stripe.")
 
 # %% [markdown]

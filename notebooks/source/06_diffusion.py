@@ -274,7 +274,7 @@ from pix2gif_lite.model import Pix2GifModel
 
 mute = copy.deepcopy(pipe.unet)
 torch.nn.init.zeros_(mute.conv_out.weight), torch.nn.init.zeros_(mute.conv_out.bias)
-columns, rows = (999, 700, 400, 100), []
+columns, rows = (999, 400, 100), []
 for residual in (None, s):
     settings = lite.with_changes(residual=residual, prediction_type="v_prediction")
     speechless = Pix2GifModel.from_parts({**pipe.components, "unet": mute}, settings).eval()

@@ -93,7 +93,8 @@ def conditions(s_M=None):
 
 
 PAPER_BRANCHES, OUR_BRANCHES = conditions(), conditions(s_M=1.0)  # c_M everywhere | c_M in the full branch alone
-print(scene.caption, "| m =", m)
+CELLS = tuple(encode(rest).shape[1:])  # (4, 32, 32)
+print(scene.caption, "| m =", m, "| latent", CELLS)
 
 # %% [markdown]
 # ## The idea
@@ -108,6 +109,10 @@ print(scene.caption, "| m =", m)
 # **Guidance** walks from "knows nothing" to "knows all", one scale a link:
 # $$\epsilon = e(0,0) + s_I\,[e(I,0) - e(0,0)] + s_T\,[e(I,T) - e(I,0)]$$
 # At $s_I = s_T = 1$ everything but $e(I,T)$ cancels: one prediction, no guidance. That is lite's default.
+
+# %% [markdown]
+# The spacing decides where the steps lie. Below for Euler: "trailing" starts at pure noise and leaves the last stretch to $D$ itself;
+# "linspace" spends a step on $t = 0$; "leading" starts below the top, where the latent is not yet pure noise.
 
 # %%
 from pix2gif_lite.viz import line_chart
@@ -141,7 +146,7 @@ def perfect(x, sigma):
     return x * s**2 / (s**2 + sigma**2)
 
 
-noise = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+noise = torch.randn(1, *CELLS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 counts, errors = [2, 4, 8, 16, 32, 64], {"Euler, no fresh noise": [], "DPM-Solver++(2M)": []}
 for n in counts:
     sigmas, _ = diffusion.sigmas_for(n, AC, "linspace", "dpmpp_2m")
@@ -163,7 +168,7 @@ Embedded(chart, alt="Error over the number of steps: DPM-Solver++(2M) lies below
 from pix2gif_lite.sheets import contact_sheet
 
 sigma = 6.0
-n = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+n = torch.randn(1, *CELLS, generator=torch.Generator().manual_seed(1))
 noisy = encode(exact) + sigma * n  # x at this level
 alpha = 1 / (1 + sigma**2) ** 0.5
 t = torch.tensor([diffusion.timestep_of(sigma, AC)])
@@ -205,7 +210,7 @@ for scales in ((1.8, 7.5), (1.0, 1.0), (0.0, 0.0), (5.0, 20.0)):
 kind = pipe.config.prediction_type
 sigmas, _ = diffusion.sigmas_for(10, AC, "trailing", "euler_ancestral")
 denoise = torch.no_grad()(sampling.Denoiser(pipe.model, AC, kind, PAPER_BRANCHES, s_I=1.8, s_T=7.5))
-first, fresh = (torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(k)) for k in (0, 11))
+first, fresh = (torch.randn(1, *CELLS, generator=torch.Generator().manual_seed(k)) for k in (0, 11))
 x = sampling.start(first, sigmas)
 mine = euler_ancestral_step(x, denoise(x, sigmas[0]), float(sigmas[0]), float(sigmas[1]), fresh)
 
@@ -247,7 +252,7 @@ print(inspect.getsource(sampling.euler_ancestral))
 def sample_latent(sampler="dpmpp_2m", steps=5, s_I=1.0, s_T=1.0, s_M=None, seed=0):  # compute
     sigmas, _ = diffusion.sigmas_for(int(steps), AC, "trailing", sampler)
     g = torch.Generator().manual_seed(seed)
-    noise = torch.randn(int(steps) + 1, 1, 4, 32, 32, generator=g)
+    noise = torch.randn(int(steps) + 1, 1, *CELLS, generator=g)
     branches = PAPER_BRANCHES if s_M is None else OUR_BRANCHES
     denoise = sampling.Denoiser(pipe.model, AC, kind, branches, s_I, s_T, s_M)
     return sampling.sample(sampler, denoise, sampling.start(noise[0], sigmas), sigmas, noise[1:])  # (1, 4, 32, 32)

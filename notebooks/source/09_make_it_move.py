@@ -104,7 +104,7 @@ Embedded(chart, alt="Motion over nine frames: a line, a half cosine, and up and 
 
 # %% tags=["nbval-check-output"]
 for kind, values in lists.items():
-    print(f"{kind:9}", [round(m, 1) for m in values])
+    print(f"{kind:9}", [round(float(m), 1) for m in values])
 
 # %% [markdown]
 # ## By hand
@@ -160,9 +160,8 @@ print(inspect.getsource(noise_file.FrameNoise))
 
 # %% [markdown]
 # **Noise.** The authors' demo gives all frames the same noise, their parallel demo gives each its own; the paper does not say. We share
-# by default, and the pipeline has an argument for it. Lite's default is a few steps of a sampler without fresh noise: little of the
-# noise is left in its pictures, as the numbers below show. So the rest of this lesson uses Euler ancestral with 10 steps, which adds
-# fresh noise at nine of them.
+# by default, and the pipeline has an argument for it. Lite's default sampler adds no fresh noise: there only the start differs. The
+# lesson uses Euler ancestral with 10 steps, the paper's kind of sampler, which adds fresh noise at nine of them. Both are printed.
 #
 # Where should nothing move? The drawn scene knows: everywhere outside `moving`, at any of the motions, with a margin of 4 px.
 
@@ -207,6 +206,7 @@ from pix2gif_lite.text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 AC, STEPS = diffusion.alphas_cumprod(pipe.config), 10
 sigmas, _ = diffusion.sigmas_for(STEPS, AC, "trailing", "euler_ancestral")
 scaling = pipe.vae.config.scaling_factor
+CELLS = (pipe.vae.config.latent_channels, *out.flow.shape[-2:])  # (4, 32, 32)
 
 
 @torch.no_grad()
@@ -222,7 +222,7 @@ def prepare(motions):  # all that rho does not change: the denoiser of these fra
 @torch.no_grad()
 def compute(denoiser, count, rho, seed=0):
     g = torch.Generator().manual_seed(seed)
-    one, each = (torch.randn(STEPS + 1, n, 4, 32, 32, generator=g) for n in (1, count))
+    one, each = (torch.randn(STEPS + 1, n, *CELLS, generator=g) for n in (1, count))
     noise = rho**0.5 * one + (1 - rho) ** 0.5 * each  # (11, N, 4, 32, 32)
     z = sampling.euler_ancestral(denoiser, sampling.start(noise[0], sigmas), sigmas, noise[1:])
     return [to_pil(x) for x in pipe.vae.decode(z / scaling).sample]
@@ -275,7 +275,8 @@ Embedded(gif_bytes(alone), sheet, alt="GIF with independent noise, and where nei
 
 # %% [markdown]
 # **Two actions in one caption.** The paper reports that actions compose: "the cat dances while playing with wool". Our drawn captions
-# can hold two clauses. The flow shows who moves where: hue is direction, white is still.
+# can hold two clauses. The flow shows who moves where: hue is direction, white is still. It points back to where a colour came from,
+# so what rises has the hue of down.
 
 # %%
 pair = next(s for s in sample_scenes(60, "train", seed=7) if sum(a.action is not None for a in s.actors) == 2)
