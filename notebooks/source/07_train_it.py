@@ -514,10 +514,12 @@ print("Right." if answer == right else f"Not yet: at n = {answer} it is {min(0.9
 
 # %%
 # What this notebook taught, checked
-FACTOR = 1.5 if MINUTES is None or MINUTES >= 1.5 else 1.0  # the default budget's promise; a shorter one only has to fall
-assert fall > FACTOR, f"the held-out loss fell by {fall:.2f}, less than {FACTOR}"
+steps = summary["steps"]  # a budget is time: a busy machine takes fewer steps in it, and they are what teaches
+FACTOR = 1.5 if steps >= 60 else 1.0
+print(f"{steps} steps: the held-out loss fell by {fall:.2f}, promised is {FACTOR} (1.5 from 60 steps on)")
+assert fall > FACTOR
 assert float(measured["before"].max()) < 1.5  # untrained: it stands still
-if FACTOR > 1:
+if steps >= 120:
     assert float(measured["after"][2:].mean()) > 3  # trained: it visibly moves
 assert [x["loss"] for x in logs["broken"]] == [x["loss"] for x in logs["unbroken"]]
 assert bad[1][-1][1] > 1.2 * good[1][-1][1]  # rate x 30 ends worse
