@@ -25,7 +25,7 @@
 # **You will learn**
 # - to make a GIF of a drawn scene or of your own picture;
 # - what each slider does, and how to do the same in five lines of Python;
-# - where it fails, and where in the following pages the reason is.
+# - where it fails, and which of the following notebooks has the reason.
 #
 # **In the paper:** the task of section 3 and Figure 1 of *Pix2Gif* (arXiv 2403.04634).
 
@@ -42,7 +42,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif-lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
     pass
 
 # %% [markdown]
@@ -93,7 +93,8 @@ Embedded(frames[5].gif, frames[5].sheet, frames[16].gif, frames[16].sheet, alt="
 
 # %%
 scene = next(iter(studio.compute.pictures))
-out = pipe(studio.compute.pictures[scene], studio.compute.captions[scene], motion=[0, 4, 8, 12, 16], seed=0)
+picture, caption = studio.compute.pictures[scene], studio.compute.captions[scene]
+out = pipe(picture, caption, motion=[0, 4, 8, 12, 16], seed=0)
 print(len(out.frames), "frames of", out.frames[0].size, "for m =", out.motions)
 # out.save("mine.gif", fps=4, loop="pingpong")   # or .mp4, or .webp
 
@@ -104,28 +105,55 @@ print(len(out.frames), "frames of", out.frames[0].size, "for m =", out.motions)
 print(out.frames[0].tobytes() == out.source.tobytes())
 
 # %% [markdown]
+# ## By hand
+# A list of motions is nothing but one call after another. So ask for the frames one by one, each from the same picture and the
+# same noise.
+
+# %%
+one_by_one = [pipe(picture, caption, motion=[m], seed=0).frames[0] for m in out.motions]
+
+# %% [markdown]
+# ## Compared with the package
+# The list, made in one batch, against our frames: the same, to one of 256 grey levels (sums in another order round differently).
+
+# %%
+import torch
+from pix2gif_lite.canvas import to_tensor
+
+mine, package = (torch.cat([to_tensor(frame) for frame in frames]) for frames in (one_by_one, out.frames))
+torch.testing.assert_close(mine, package, rtol=0, atol=1.5 / 127.5)
+print("largest difference:", round(127.5 * float((mine - package).abs().max())), "of 255 grey levels")
+
+# %% [markdown]
+# ## The source
+# Where the lists of the menu **curve** come from:
+
+# %%
+import inspect
+from pix2gif_lite.curves import motion_curve
+
+print(inspect.getsource(motion_curve))
+
+# %% [markdown]
 # ## Where it fails
 # The small model knows drawn scenes of sixteen subjects, and sixteen actions. A caption it never saw moves something at random, or
 # nothing; the number is still read, the words are not.
 
 # %%
-picture = studio.compute.pictures[scene]
-strange = pipe(picture, "the committee postpones its decision", motion=[0, 4, 8, 12, 16])
-known = pipe(picture, studio.compute.captions[scene], motion=[0, 4, 8, 12, 16])
 from pix2gif_lite.sheets import contact_sheet
 
-sheet = contact_sheet(
-    [known.frames, strange.frames], [studio.compute.captions[scene], "the committee postpones its decision"], size=150
-)
+strange = "the committee postpones its decision"
+guessed = pipe(picture, strange, motion=out.motions, seed=0)
+sheet = contact_sheet([out.frames, guessed.frames], [caption, strange], size=150)
 Embedded(sheet, alt="above: a caption of the kind it knows; below: one it never saw")
 
 # %% [markdown]
 # What cannot be done at all is refused in one sentence, before any model runs, and the controls stay usable:
 
 # %% tags=["nbval-check-output"]
-for caption, motion in (("", 8), ("a ball is rolling", -3), ("a ball is rolling", 300)):
+for words, motion in (("", 8), ("a ball is rolling", -3), ("a ball is rolling", 300)):
     try:
-        pipe(picture, caption, motion=[motion])
+        pipe(picture, words, motion=[motion])
     except ValueError as error:
         print(error)
 try:
@@ -139,8 +167,6 @@ except ValueError as error:
 
 # %%
 answer = {"curve": "linear", "loop": "forward"}
-from pix2gif_lite.curves import motion_curve
-
 curve = motion_curve(answer["curve"], 12, 8)
 jump = abs(curve[-1] - curve[0]) if answer["loop"] == "forward" else abs(curve[1] - curve[0])
 print(
@@ -158,8 +184,8 @@ print(
 
 # %%
 answer = 4
-half = pipe(picture, studio.compute.captions[scene], motion=[answer]).measured()[0]
-full = known.measured()[-1]
+half = pipe(picture, caption, motion=[answer]).measured()[0]
+full = out.measured()[-1]
 print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else "not half yet")
 
 # %% [markdown]
@@ -168,17 +194,30 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # `answer = 8`: $m$ is a length, so half the number is half the way. That is what training on measured motion buys.
 # </details>
 
-# %%
-# What this notebook taught, checked
-assert len(out.frames) == 5 and out.motions == [0, 4, 8, 12, 16]
-measured = out.measured()
-assert measured[0] == 0 and measured[-1] > measured[1]
-assert frames[16].gif.startswith(b"GIF8") and studio.error == ""
-
 # %% [markdown]
 # ## Recap
 # - One frame is one edit of the source picture; a GIF is a list of magnitudes.
 # - The number is a length in pixels, and it can be checked with a ruler.
 # - Outside what it was trained on, the model keeps the picture and guesses the motion.
 #
-# Next: `01_motion_as_a_number`, the ruler behind the number.
+# ## What follows
+# | notebook | question |
+# |---|---|
+# | `01_motion_as_a_number` | what is $m$, and how is it measured? |
+# | `02_latents` | where does the model work, and what is lost there? |
+# | `03_motion_embedding` | how does a number reach two networks? |
+# | `04_flow_and_warping` | how is the picture moved? (the small preview above) |
+# | `05_losses` | what is asked of the model in training? |
+# | `06_diffusion` | what does the UNet add, and why not predict the frame at once? |
+# | `07_train_it` | train one yourself, in two minutes |
+# | `08_sampling_and_guidance` | what do **s_T**, **s_I** and **steps** do? |
+# | `09_make_it_move` | curves, loops, flicker, two actions |
+# | `10_does_it_work` | how good is it, and can the numbers be fooled? |
+# | `11_your_own_gifs` | your GIFs as training data |
+
+# %%
+# What this notebook taught, checked
+assert len(out.frames) == 5 and out.motions == [0, 4, 8, 12, 16]
+measured = out.measured()
+assert measured[0] == 0 and measured[-1] > measured[1]
+assert frames[16].gif.startswith(b"GIF8") and studio.error == ""

@@ -16,7 +16,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # 03 · The motion embedding
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/03_motion_embedding.ipynb)
 #
@@ -48,7 +47,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif-lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
     pass
 
 # %% [markdown]

@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/11_your_own_gifs.ipynb)
 #
 # A folder of GIFs with captions becomes pairs of frames, and the pairs become training. The shipped model learns something it has never
-# seen, a moving camera, in less than a minute.
+# seen, a moving camera, in a few dozen steps.
 #
 # **You will learn**
 # - how section 3.1 of the paper turns GIFs into pairs, and what that keeps and drops;
@@ -44,7 +44,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif-lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
     pass
 
 # %% [markdown]
@@ -59,9 +59,9 @@ torch.manual_seed(0)
 pipe = Pix2GifPipeline.from_pretrained("lite")
 
 # %% [markdown]
-# Put the path of your own folder into `FOLDER`: animations (.gif, .webp, .mp4) and a `captions.csv` with the columns `file,caption`. With `None`
-# the cell makes one: ten GIFs in which **the camera pans** over a drawn scene, one that stands still, and one with a hard cut. In the data
-# of the shipped model the background never moves, so a pan is news to it.
+# Put the path of your own folder into `FOLDER`: animations (.gif, .webp, .mp4) and a `captions.csv` with the columns `file,caption`.
+# With `None` the cell makes one: ten GIFs in which **the camera pans** over a drawn scene, one that stands still, and one with a hard
+# cut. In the data of the shipped model the background never moves, so a pan is news to it.
 
 # %%
 import csv
@@ -70,6 +70,7 @@ import tempfile
 from pathlib import Path
 
 from pix2gif_lite.canvas import to_pil, to_tensor
+from pix2gif_lite.captions import PLACES
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.sheets import Embedded, contact_sheet
 
@@ -90,12 +91,12 @@ def make_folder(folder):
     rows = []
     for k, scene in enumerate(scenes):
         speed, name = SPEEDS[k], f"{k:02d}.gif"
-        subject = " and ".join(f"{a.colour} {a.subject}" for a in scene.actors)
-        frames, caption = pan(wide[k], speed), f"the camera pans to the {'right' if speed > 0 else 'left'} past a {subject}"
+        place = PLACES[scene.backdrop][0]
+        frames, caption = pan(wide[k], speed), f"the camera pans to the {'right' if speed > 0 else 'left'} {place}"
         if k == 10:
-            frames, caption = [frames[0]] * FRAMES, f"a {subject} stands still"
+            frames, caption = [frames[0]] * FRAMES, f"nothing moves {place}"
         if k == 11:
-            frames, caption = frames[:4] + pan(wide[0], 2)[4:], f"a {subject}, then something else"
+            frames, caption = frames[:4] + pan(wide[0], 2)[4:], f"first one thing {place}, then another"
         gifs.save_animation(frames, folder / name, fps=8)
         rows.append((name, caption))
     with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
@@ -109,7 +110,7 @@ def read_folder(folder):
     return [
         (row["file"], row["caption"], [f.resize((SIZE, SIZE), 1) for f in gifs.read_frames(folder / row["file"])[0]])
         for row in rows
-    ]  # 1: Lanczos, a square whatever the aspect, as in the paper
+    ]  # 1: Lanczos, a square whatever the aspect, as the authors do
 
 
 with tempfile.TemporaryDirectory() as made:
@@ -125,8 +126,9 @@ Embedded(
 # %% [markdown]
 # A GIF stores identical neighbours as one frame of their summed time, so the still GIF comes back with a single frame: no pair, gone.
 #
-# **TGIF**, the paper's source, is a text file: one GIF a line, its address, a tab, its caption. The GIFs themselves are fetched one by one (not here: this
-# notebook needs no network; the addresses below are made up). After fetching, a TGIF is a folder and a `captions.csv` like ours.
+# **TGIF**, the paper's source, is a text file: one GIF a line, its address, a tab, its caption. The GIFs themselves are fetched one by
+# one (not here: this notebook needs no network; the addresses below are made up). After fetching, a TGIF is a folder and a
+# `captions.csv` like ours.
 
 # %% tags=["nbval-check-output"]
 lines = "https://example.org/tumblr_a1.gif\ta man is glaring, and someone in sunglasses appears.\n"
@@ -182,22 +184,30 @@ print("drawn a GIF:", [len(pairs) for pairs in curated])
 
 # %% [markdown]
 # ## Compared with the package
-# A frame against a list of frames must say the same as pair by pair. And on a pan we know the answer: the window's shift in pixels, doubled,
-# since m is measured at 256. Lucas-Kanade follows it well up to the largest motion that is kept, which is one more reason to stop at 20; the cut it cannot
-# follow at all, and returns a number all the same.
+# A frame against a list of frames must say the same as pair by pair. And on a pan we know the answer: the window's shift in pixels,
+# doubled, since m is measured at 256. Lucas-Kanade is right until things move far; then it loses track and says too little, so that
+# some pairs that went further than 20 px slip into the range. Across the cut there is no right answer, and it returns a number all the
+# same.
 
 # %%
 frames = data[0][2]
 mine = [motion.motion_magnitude(frames[p.i], frames[p.j]) for p in measured[0]]
 torch.testing.assert_close(torch.tensor(mine), torch.tensor([p.m for p in measured[0]]))
 if FOLDER is None:
-    errors = [abs(p.m - 2 * abs(SPEEDS[p.gif]) * (p.j - p.i)) for pairs in measured[:10] for p in pairs if p.m <= 20]
-    print(f"ten pans, pairs up to 20 px: median error of m {np.median(errors):.2f} px, largest {max(errors):.2f} px")
-    across = [p for p in measured[11] if p.i < 4 <= p.j]
-    print(f"pairs across the cut: {len(across)}, inside 2-20 px: {sum(2 <= p.m <= 20 for p in across)}")
+    pans = [p for pairs in measured[:10] for p in pairs if p.m <= 20]
+    shift = np.array([2 * abs(SPEEDS[p.gif]) * (p.j - p.i) for p in pans])  # the truth, px at 256
+    errors = np.abs([p.m for p in pans] - shift)
+    print(
+        f"{len(pans)} pairs of pans with m up to 20: median error {np.median(errors):.2f} px, above 1 px in {sum(errors > 1)}"
+    )
+    print(f"those moved at least {min(shift[errors > 1], default=0)} px; {sum(shift > 20)} pairs went further than 20 px")
+    across = [p.m for p in measured[11] if p.i < 4 <= p.j]
+    inside = sum(2 <= m <= 20 for m in across)
+    print(f"{len(across)} pairs across the cut: m from {min(across):.0f} to {max(across):.0f} px, {inside} of them inside 2-20")
 
 # %% [markdown]
-# So a range of motion is no cut detector. The paper's curation lets such pairs through, and at TGIF's size lives with them.
+# A cut between two pictures that have nothing in common tends to look like a huge motion, and then the upper end of the range removes
+# it. That is a side effect, not a cut detector (exercise 2).
 #
 # ## Slide
 # The histogram before and after. Move the range's upper end and the cap.
@@ -235,8 +245,8 @@ Embedded(*paper, alt="Histogram of motion before and after curation, at the pape
 # ## From pairs to training
 # **Split by GIF.** Whole GIFs are held out, never single pairs; the shown failure below says why.
 #
-# **Flip.** The paper flips half of the pairs left to right. The authors' code leaves the caption as it is, so that half of all "to the left" go right. Here
-# the caption is flipped too, turns included (a mirrored wheel spins the other way round).
+# **Flip.** The authors' code mirrors half of the pairs left to right and leaves the caption as it is, so that half of all "to the left" go
+# right. Here the caption is mirrored too, turns included (a mirrored wheel spins the other way round).
 
 # %% tags=["nbval-check-output"]
 import re
@@ -263,8 +273,8 @@ names = [
 Embedded(contact_sheet([two, mirrored, mirrored], names, size=200), alt="A pair, and the same pair mirrored with two captions")
 
 # %% [markdown]
-# **Encode.** The job takes a `Latents` object: sources (N, 4, h, w), K targets of each (N, K, 4, h, w), motions (N, K) and captions. Our pairs have
-# their own source each, so K = 1. E is frozen, so each frame goes through it once, and once more mirrored.
+# **Encode.** The job takes a `Latents` object: sources (N, 4, h, w), K targets of each (N, K, 4, h, w), motions (N, K) and captions.
+# Our pairs have their own source each, so K = 1. E is frozen, so each frame goes through it once, and once more mirrored.
 
 # %%
 from pix2gif_lite.latent_cache import Latents, encode
@@ -286,16 +296,18 @@ def latents_of(pairs, flipped=(False, True), flip_words=True):
 
 
 usable = [k for k, pairs in enumerate(curated) if pairs]
-held_out = usable[8:10] if FOLDER is None else random.Random(0).sample(usable, max(1, len(usable) // 5))
+held_out = [8, 9] if FOLDER is None else random.Random(0).sample(usable, max(1, len(usable) // 5))
 train_pairs = [p for k in usable if k not in held_out for p in curated[k]]
 val_pairs = [p for k in held_out for p in curated[k]]
 train, val = latents_of(train_pairs), latents_of(val_pairs, flipped=(False,))
 print({"train": tuple(train.source.shape), "held out": tuple(val.source.shape)}, "GIFs held out:", held_out)
 
 # %% [markdown]
-# **Train.** `ModelJob` is Eq. 3 and 8 on latents with conditions dropped, `fit` the loop that also trained the shipped weights. The job measures
-# its losses on the held-out pairs, at fixed times and noises. We measure three things: the held-out GIFs; the same mirrored but with
-# captions left as they were; and drawn scenes of the old kind, to see what the new lesson costs.
+# **Train.** `ModelJob` is Eq. 3 and 8 on latents with conditions dropped, `fit` the loop that also trained the shipped weights. A new
+# way of moving is a new flow, so we train FNet alone; text encoder, M and UNet stay as they are. (Delete the two `requires_grad_` lines
+# and train everything: see what so few pairs do to the frames.) The job measures its losses at fixed times and noises. We look at three
+# things: the held-out GIFs; the same mirrored, with captions left as they were; and drawn scenes of the old kind, to see what the new
+# lesson costs.
 
 # %%
 from pix2gif_lite.model_job import ModelJob
@@ -309,6 +321,8 @@ z = encode(pipe.vae, draw(old_scenes * 3, [0] * 8 + [6] * 8 + [12] * 8, SIZE).im
 old = Latents(z[0], z[1:].transpose(0, 1), torch.tensor([[6, 12]] * 8), [scene.caption for scene in old_scenes])
 checks = {"held-out GIFs": val, "mirrored, caption kept": latents_of(val_pairs, (True,), False), "old scenes": old}
 job = ModelJob(preset, pipe.model, pipe.tokenizer, pipe.vae, train, seed=0, held_out=val)
+job.model.requires_grad_(False)
+job.model.flow_net.requires_grad_(True)
 
 
 def losses():
@@ -319,15 +333,18 @@ def losses():
     return rows
 
 
-def gif_of(number):  # a GIF of a held-out first frame, by the pipeline
-    return pipe(data[number][2][0], data[number][1], motion=[4, 8, 12, 16], seed=0, detail=False)
+def animate():  # from the held-out first frames, and from an old scene
+    pictures = [(data[k][2][0], data[k][1]) for k in held_out[:2]] + [
+        (to_pil(old_scenes[0].at(0).image[0]), old_scenes[0].caption)
+    ]
+    return [pipe(picture, caption, motion=[4, 8, 12, 16], seed=0, detail=False) for picture, caption in pictures]
 
 
-before, gifs_before = losses(), [gif_of(k) for k in held_out]
+before, gifs_before = losses(), animate()
 with tempfile.TemporaryDirectory() as folder:
-    run = Run(folder, BATCH, 5e-4, warmup_steps=5, steps=STEPS, ema_decay=0.8, checkpoint_every=10**6, progress_bar=False)
+    run = Run(folder, BATCH, 3e-3, warmup_steps=5, steps=STEPS, ema_decay=0.8, checkpoint_every=10**6, progress_bar=False)
     summary = fit(job, run, {"job": "pans"})
-after, gifs_after = losses(), [gif_of(k) for k in held_out]
+after, gifs_after = losses(), animate()
 print(f"{STEPS} steps of {BATCH} pairs in {summary['seconds']:.0f} s on {summary['device']}")
 for name in checks:
     for term in ("val_warp", "val_diffusion"):
@@ -335,19 +352,24 @@ for name in checks:
 print(f"no warp at all, held-out GIFs: {before['held-out GIFs']['val_copy']:.4f}")
 
 # %% [markdown]
-# The held-out pans fall. With the caption left unflipped they fall less: the words now mean something, and there they say the wrong thing.
-# The old scenes pay for it. A model that shall know both must see both: mix old data into the new.
+# Read the three blocks. **Held-out GIFs:** the loss falls well below that of no warp: what was learnt holds for pictures that were not
+# trained on.
+# **Mirrored, caption kept:** there the shipped model was better, because to it "to the right" means that *things* go right, and a
+# camera that goes right makes everything go left. Now that the words are learnt, an unflipped caption says the wrong thing, and the
+# loss has risen: that is what the authors' flip would have trained on, half of the time. **Old scenes:** they pay. A model that shall
+# know both must see both: mix old data into the new.
 
 # %%
 rows, names = [], []
-for k, was, now in zip(held_out, gifs_before, gifs_after, strict=True):
+captions = [*(data[k][1] for k in held_out[:2]), old_scenes[0].caption + " (an old scene)"]
+for caption, was, now in zip(captions, gifs_before, gifs_after, strict=True):
     for what, out in (("before", was), ("after", now)):
-        rows.append([data[k][2][0], *out.frames])
-        names.append(f"{what}: {data[k][1]}; measured {', '.join(f'{m:.1f}' for m in out.measured())}")
+        rows.append([out.source, *out.frames])
+        names.append(f"{what}: {caption}; measured {', '.join(f'{m:.1f}' for m in out.measured())}")
 with tempfile.TemporaryDirectory() as folder:
     moving = gifs_after[0].save(Path(folder) / "a.gif", fps=4, loop="pingpong").read_bytes()
 columns = ["source", *[f"m = {m}" for m in (4, 8, 12, 16)]]
-Embedded(moving, contact_sheet(rows, names, columns, 110), alt="Held-out scenes: pans before and after the short training")
+Embedded(moving, contact_sheet(rows, names, columns, 100), alt="Held-out scenes: pans before and after the short training")
 
 # %% [markdown]
 # ## The source
@@ -360,8 +382,8 @@ print(inspect.getsource(ModelJob.batch))
 
 # %% [markdown]
 # ## The paper's size
-# The `paper` preset is the same code at 256 px: 4 x 32 x 32 latents, 12 input channels, CLIP's text width. On the `meta` device a network has shapes
-# and no memory, so a laptop can build it and push an empty batch through.
+# The `paper` preset is the same code at 256 px: 4 x 32 x 32 latents, 12 input channels, CLIP's text width. On the `meta` device a
+# network has shapes and no memory, so a laptop can build it and push an empty batch through.
 
 # %% tags=["nbval-check-output"]
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -394,17 +416,19 @@ print(
 print(f"25,000 steps of 256 over 783,184 pairs: {25_000 * 256 / 783_184:.1f} epochs (the paper says 7)")
 
 # %% [markdown]
-# So a free T4 (14.6 GiB) can run such a model but cannot train it this way; the paper used 16 V100. What a GPU would do: the cells above, unchanged, with
-# `fit` choosing fp16 or bf16 by itself and `Run(accumulation=...)` splitting the batch of 256.
+# So a free T4 (14.6 GiB) can run such a model but cannot train it this way; the paper used 16 V100. What a GPU would do: the cells
+# above, unchanged, with `fit` choosing fp16 or bf16 by itself and `Run(accumulation=...)` splitting the batch of 256.
 #
-# **What is there in this version:** the preset, its training and sampling code, FlowNet in the reference's layout (`flow_norm="batch"`, `flow_mode="absolute"`).
-# **What is not:** no weights of this size are shipped, and none can be loaded from the Hub: the layouts of Stable Diffusion and InstructPix2Pix are not converted. The paper starts from
-# them, with the new input channels at zero; here `paper` starts from random weights, and 25,000 steps from there will not give the paper's
-# results. The perceptual loss of Eq. 7 needs torchvision and VGG19's weights. `pix2gif-lite train model` trains on drawn scenes; own GIFs go through cells like these.
+# **What is there in this version:** the preset, its training and sampling code, FlowNet in the reference's layout (`flow_norm="batch"`,
+# `flow_mode="absolute"`).
+# **What is not:** no weights of this size are shipped, and none can be loaded from the Hub: the layouts of Stable Diffusion and
+# InstructPix2Pix are not converted. The paper starts from them, with the new input channels at zero; here `paper` starts from random
+# weights, and 25,000 steps from there will not give the paper's results. The perceptual loss of Eq. 7 needs torchvision and VGG19's
+# weights. `pix2gif-lite train model` trains on drawn scenes; own GIFs go through cells like these.
 #
 # ## Where it fails
-# **One GIF in train and val.** Shuffle all pairs, hold a fifth out, and nearly every held-out frame is in training too: a frame belongs to many pairs. For each held-out
-# target we look for its nearest frame in training.
+# **One GIF in train and val.** Shuffle all pairs, hold a fifth out, and nearly every held-out frame is in training too: a frame belongs
+# to many pairs. For each held-out target we look for its nearest frame in training.
 
 # %%
 from pix2gif_lite.metrics import psnr
@@ -432,17 +456,32 @@ print({name: f"median {np.median(v):.1f} dB, identical {sum(x > 99 for x in v)} 
 Embedded(chart, sheet, alt="Held-out frames beside their nearest training frame, for both splits")
 
 # %% [markdown]
-# A leaked validation set measures what was learnt by heart. Here is what it would have reported: the loss on pairs that were trained on, beside the
-# loss on GIFs that were not. Both fell; only one of them says what happens with the next GIF.
+# What would such a validation set report? Take the worst model there is, one that only remembers: it looks for the training pair whose
+# source is nearest, then for the nearest motion, and returns that pair's target. No network, nothing learnt.
+
 
 # %%
-few = random.Random(1).sample(train_pairs, len(val_pairs))
-job.held_out = latents_of(few, flipped=(False,))
-leaked = job.measure()
-print(f"L_W on trained pairs {leaked['val_warp']:.4f}, no warp {leaked['val_copy']:.4f}")
-print(f"L_W on held-out GIFs {after['held-out GIFs']['val_warp']:.4f}, no warp {after['held-out GIFs']['val_copy']:.4f}")
+def remember(val_side, train_side):  # PSNR of what was remembered against the right frame
+    pictures = torch.cat([to_tensor(data[p.gif][2][p.i]) for p in train_side])
+    scores = []
+    for p in val_side:
+        dB = psnr(pictures, to_tensor(data[p.gif][2][p.i]).expand_as(pictures))
+        best = [q for q, score in zip(train_side, dB, strict=True) if score >= dB.max() - 0.01]
+        q = min(best, key=lambda q: abs(q.m - p.m))
+        scores.append(float(psnr(to_tensor(data[q.gif][2][q.j]), to_tensor(data[p.gif][2][p.j]))))
+    return float(np.mean(scores))
+
+
+remembered = {
+    "split by pair": remember(shuffled[: len(val_pairs)], shuffled[len(val_pairs) :]),
+    "split by GIF": remember(val_pairs, train_pairs),
+}
+print({name: f"{dB:.1f} dB" for name, dB in remembered.items()})
 
 # %% [markdown]
+# By pair, remembering passes for understanding; by GIF it is found out. With ten pairs a GIF a big network can remember them all, and
+# its leaked validation loss would keep falling.
+#
 # ## Exercises
 # **1.** How many pairs $i < j$ has a GIF of 41 frames, the mean of TGIF?
 
@@ -494,10 +533,14 @@ assert flip_caption(flip_caption("to the left, clockwise")) == "to the left, clo
 assert all(2 <= p.m <= 20 for pairs in curated for p in pairs) and max(map(len, curated)) <= 10
 assert not {p.gif for p in train_pairs} & {p.gif for p in val_pairs}, "no GIF on both sides"
 assert np.median(values["split by pair"]) > np.median(values["split by GIF"]) + 10
+assert remembered["split by pair"] > remembered["split by GIF"] + 3
 if FOLDER is None:
     assert not curated[10], "a GIF that stands still gives no pair"
-    assert max(errors) < 1.5
-    assert after["held-out GIFs"]["val_warp"] < 0.8 * before["held-out GIFs"]["val_warp"], "held-out pans are warped better"
+    assert np.median(errors) < 0.5
+    ours = after["held-out GIFs"]
+    assert ours["val_warp"] < 0.75 * min(before["held-out GIFs"]["val_warp"], ours["val_copy"]), (
+        "held-out pans are warped better"
+    )
     assert after["held-out GIFs"]["val_warp"] < after["mirrored, caption kept"]["val_warp"], (
         "the caption has to be mirrored too"
     )
