@@ -32,7 +32,7 @@ class AutoencoderJob(nn.Module):
         kl      the posterior against N(0, 1), per latent number; its noise makes the latent smooth
 
     The method warps latents, so warped latents must decode: with probability `equivariance` a sample's latent is moved
-    by a random shift or affine flow of up to `max_cells` cells, and D has to give the picture moved as far.
+    by a random shift, affine or smooth flow of about `max_cells` cells, and D has to give the picture moved as far.
     `moving_weight`: how much more a pixel weighs where something moves.
     `decoder_only`: E stays as it is, and with it every latent a model was trained on (as Stability's ft-MSE autoencoder).
     """
@@ -67,18 +67,25 @@ class AutoencoderJob(nn.Module):
         return self.source.batch(numbers)
 
     def random_flow(self, number: int, cells: int) -> Tensor | None:
-        """A backward flow in cells, (2, cells, cells), or None: shifts by whole pixels, or a small affine change."""
+        """A backward flow in cells, (2, cells, cells), or None: a shift by whole pixels, an affine change, or a smooth one.
+
+        A shift is a few quarters of a cell for lite: the picture moved as far is exact, the latent is looked up between
+        cells. In a smooth flow one part goes one way and another elsewhere, as around something that moves.
+        """
         rng = keyed_rng(self.seed, number, WARP_STREAM)
         if rng.random() >= self.equivariance:
             return None
-        pixels = self.vae.downsampling
+        pixels, kind = self.vae.downsampling, rng.random()
         shift = rng.integers(-int(self.max_cells * pixels), int(self.max_cells * pixels) + 1, 2) / pixels
         flow = torch.tensor(shift, dtype=torch.float32).view(2, 1, 1).expand(2, cells, cells)
-        if rng.random() < 0.5:
+        if 0.5 <= kind < 0.75:
             matrix = torch.tensor(rng.uniform(-0.12, 0.12, (2, 2)), dtype=torch.float32)
             axis = torch.arange(cells) - (cells - 1) / 2
             place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))  # (2, cells, cells), x then y
             flow = 0.5 * flow + torch.einsum("ij,jhw->ihw", matrix, place).clamp(-self.max_cells, self.max_cells)
+        elif kind >= 0.75:
+            knots = torch.tensor(rng.uniform(-self.max_cells, self.max_cells, (1, 2, 5, 5)), dtype=torch.float32)
+            flow = F.interpolate(knots, (cells, cells), mode="bilinear", align_corners=True)[0]
         return flow.contiguous()
 
     def moved(self, z: Tensor, image: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
