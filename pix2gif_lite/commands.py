@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .presets import DEMO_MOTIONS, get_preset
-from .request import check_folder, check_motions, choose_device, parse_motions
+from .request import check_folder, check_motions, choose_device, parse_loss_weights, parse_motions
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE_IMAGE, EXAMPLE_CAPTION = ASSETS / "example.png", ASSETS / "example.txt"
@@ -93,13 +93,15 @@ def train(args: argparse.Namespace) -> None:
     out, preset = Path(args.out), get_preset(args.preset)
     if args.variant:
         preset = preset.with_changes(variant=args.variant)
+    if args.loss:
+        preset = preset.with_changes(loss_weights=parse_loss_weights(args.loss, preset.loss_weights))
     autoencoder = args.what == "autoencoder"
     if args.data and not autoencoder:
         raise ValueError(f"Training the model on your own GIFs (--data {args.data}) is not in this version: leave it out.")
     if args.data and not os.path.isdir(args.data):
         raise FileNotFoundError(f"There is no folder {args.data!r}: give one with pictures, or leave --data out.")
-    if autoencoder and (args.vae or args.variant or args.scenes):
-        raise ValueError("--vae, --variant and --scenes are for `train model`: leave them out.")
+    if autoencoder and (args.vae or args.variant or args.scenes or args.only or args.loss):
+        raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
     if args.decoder_only and not (autoencoder and args.init):
         raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
     check_folder(out)
@@ -124,7 +126,7 @@ def train(args: argparse.Namespace) -> None:
         "cpu": args.cpu,
         "callback_every": args.samples_every,
     }
-    optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes}
+    optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes, "only": args.only}
     common |= {name: value for name, value in optional.items() if value is not None}
     try:
         if autoencoder:

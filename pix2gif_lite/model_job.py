@@ -32,6 +32,7 @@ from .text import NULL_PROMPT, motion_prompt, tokenize
 from .training_data import keyed_noise, keyed_rng
 
 PAIR_STREAM, NOISE_STREAM = 0x9A18, 0x4015  # set apart random numbers drawn for the same (seed, number)
+ONLY = (None, "warp", "unet")
 
 
 class ModelBatch(NamedTuple):
@@ -53,6 +54,10 @@ class ModelJob(nn.Module):
     What is dropped: E(c_I) = 0, hence z_W = 0, and nothing asks such a sample's warp to be right; the prompt "";
     c_M = 0 and no number in the prompt. Only parameters that require a gradient are trained: `preset.train_text` decides
     about the text encoder.
+
+    `only`: "warp" trains text, M and FNet by the warp's own terms and leaves the UNet, 90 % of the work, out of it; "unet"
+    trains the UNet by L_LDM on a warp that stays as it is; None is Eq. 8, all at once. ValueError for another word, and for
+    the warp of a variant that has none.
     """
 
     def __init__(
@@ -64,15 +69,26 @@ class ModelJob(nn.Module):
         latents: Latents,
         seed: int = 0,
         held_out: Latents | None = None,
+        only: str | None = None,
     ) -> None:
         super().__init__()
+        if only not in ONLY or (only == "warp" and not model.uses_warp):
+            raise ValueError(f"Nothing to train as only={only!r} in variant {model.variant}: give 'warp', 'unet' or None.")
         self.preset, self.tokenizer, self.latents, self.held_out, self.seed = preset, tokenizer, latents, held_out, seed
         self.vae = vae.requires_grad_(False)  # only for callbacks that want to look
-        self.model = model.requires_grad_(True)
+        self.model, self.only = model.requires_grad_(True), only
         model.text_encoder.requires_grad_(preset.train_text)
+        conditions = [part for part in (model.text_encoder, model.motion_embedding, model.flow_net) if part is not None]
+        self.frozen = [vae, *{"warp": [model.unet], "unet": conditions, None: []}[only]]
+        if not preset.train_text:
+            self.frozen.append(model.text_encoder)
+        for part in self.frozen:
+            part.requires_grad_(False)
         self.weights = {k: w for k, w in preset.loss_weights.items() if w and (k == "diffusion" or model.uses_warp)}
         if model.variant != "full":
             self.weights.pop("perceptual", None)  # L_P is what "full" adds to "warp-concat"
+        if only:
+            self.weights = {k: w for k, w in self.weights.items() if (k == "diffusion") == (only == "unet")}
         self.scale = float(vae.config.scaling_factor)
         self.image_scale = self.scale if preset.scale_image_latents else 1.0
         self.features = None
@@ -86,9 +102,8 @@ class ModelJob(nn.Module):
     def train(self, mode: bool = True) -> ModelJob:
         """What is frozen stays in eval mode."""
         super().train(mode)
-        self.vae.eval()
-        if not self.preset.train_text:
-            self.model.text_encoder.eval()
+        for part in self.frozen:
+            part.eval()
         return self
 
     def batch(self, numbers: Sequence[int]) -> ModelBatch:
@@ -116,19 +131,22 @@ class ModelJob(nn.Module):
 
     def forward(self, batch: ModelBatch) -> dict[str, Tensor]:
         # 1. Conditions: c_L, E(c_I) or nothing, F and z_W (Eq. 5-6).
-        c_L = self.model.condition(batch.input_ids, batch.motion, ~batch.drop_motion)  # (B, tokens, w)
-        image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
-        flow, z_W = self.model.warp(image, c_L)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.only != "unet"):
+            c_L = self.model.condition(batch.input_ids, batch.motion, ~batch.drop_motion)  # (B, tokens, w)
+            image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
+            flow, z_W = self.model.warp(image, c_L)
         # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
-        x0 = self.scale * batch.target
-        z_t = q_sample(x0, batch.noise, batch.timestep, self.alphas_cumprod)
-        prediction = self.model(z_t, batch.timestep, image, z_W, c_L)
-        wanted = batch.noise
-        if self.preset.prediction_type == "v_prediction":
-            wanted = velocity(x0, batch.noise, batch.timestep, self.alphas_cumprod)
-        residual = self.preset.residual  # then the noise levels are weighted as its outputs are scaled
-        weight = 1.0 if residual is None else residual_variance(batch.timestep, self.alphas_cumprod, residual)[1]
-        terms = {"diffusion": diffusion_loss(prediction, wanted, weight)}
+        terms = {}
+        if "diffusion" in self.weights:
+            x0 = self.scale * batch.target
+            z_t = q_sample(x0, batch.noise, batch.timestep, self.alphas_cumprod)
+            prediction = self.model(z_t, batch.timestep, image, z_W, c_L)
+            wanted = batch.noise
+            if self.preset.prediction_type == "v_prediction":
+                wanted = velocity(x0, batch.noise, batch.timestep, self.alphas_cumprod)
+            residual = self.preset.residual  # then the noise levels are weighted as its outputs are scaled
+            weight = 1.0 if residual is None else residual_variance(batch.timestep, self.alphas_cumprod, residual)[1]
+            terms["diffusion"] = diffusion_loss(prediction, wanted, weight)
         # 3. The warp's own terms, of the samples that have a picture; a mean over all, so that batches add up.
         kept = ~batch.drop_image
         share = kept.float().mean()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,25 @@ def parse_motions(text: str) -> list[float]:
         except ValueError:
             raise ValueError(f"The motion {word.strip()!r} is not a number: give a list such as 2,4,6,8.") from None
     return motions
+
+
+def parse_loss_weights(text: str, known: Mapping[str, float]) -> dict[str, float]:
+    """ "warp=0.3,perceptual=0" over the weights `known`: all of them, some changed.
+
+    Raises ValueError for a term there is not, and for a weight that is no number from 0.
+    """
+    weights = dict(known)
+    for part in filter(str.strip, text.split(",")):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in known:
+            raise ValueError(f"Unknown loss term {name!r}: choose from {', '.join(known)}, such as {next(iter(known))}=1.")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            weights[name] = math.nan
+        if not 0 <= weights[name] < math.inf:
+            raise ValueError(f"The weight of {name} is {value!r}: give a number from 0, such as {name}=0.3.")
+    return weights
 
 
 def check_motions(motion: Real | Iterable[Real], rows: int | None = None) -> list[float]:

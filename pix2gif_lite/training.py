@@ -96,6 +96,7 @@ def train_model(
     steps: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
+    only: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train text encoder, motion embedding, FlowNet and UNet together; saves each below `out`. Returns `fit`'s summary.
@@ -105,6 +106,7 @@ def train_model(
     scenes, targets the data: how many scenes, and frames of each; encoded once into `latents` (`out`/latents)
     held_out        validation scenes measured at every callback (0: none)
     steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
+    only            "warp" or "unet": train that half alone, see `ModelJob` (None: all)
     options         fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
 
     Errors: those of `fit` and `cache_scenes`, ValueError when no autoencoder is given.
@@ -127,10 +129,10 @@ def train_model(
     cached = {"size": preset.image_size, "mixed_precision": precision, "progress_bar": run.progress_bar}
     data = cache_scenes(vae.eval(), folder, scenes, targets, split="train", seed=seed, **cached)
     val = cache_scenes(vae, folder / "val", held_out, 2, split="val", seed=seed, **cached) if held_out else None
-    job = ModelJob(preset, model, parts["tokenizer"], vae, data, seed, val)
+    job = ModelJob(preset, model, parts["tokenizer"], vae, data, seed, val, only)
     training = {k: v for k, v in asdict(preset).items() if k not in SAMPLING_FIELDS}
     settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
-    settings |= {"scenes": scenes, "targets": targets, "autoencoder": fingerprint(vae)}
+    settings |= {"scenes": scenes, "targets": targets, "autoencoder": fingerprint(vae), "only": only}
     summary = fit(job, run, settings)
     for name, part in {**parts, "vae": vae}.items():
         part.save_pretrained(Path(out) / name)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite.request import DEVICES, check_folder, check_motions, choose_device, parse_motions
+from pix2gif_lite.request import DEVICES, check_folder, check_motions, choose_device, parse_loss_weights, parse_motions
 
 CAPTION = "a red balloon is rising"
 PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
@@ -77,6 +77,15 @@ def test_lists_as_text():
     assert check_motions(np.array([2, 4])) == check_motions(torch.tensor([2.0, 4.0])) == [2, 4]
     assert check_motions(np.float32(3.5)) == check_motions([torch.tensor(3.5)]) == [3.5]
     assert check_motions(range(256), rows=1024) == list(range(256))
+
+
+def test_loss_weights_as_text():
+    known = {"diffusion": 1.0, "warp": 0.3}
+    assert parse_loss_weights("warp=0, ", known) == {"diffusion": 1.0, "warp": 0.0}
+    assert parse_loss_weights(" warp = 2,diffusion=.5", known) == {"diffusion": 0.5, "warp": 2.0}
+    for wrong, message in (("wrap=1", "'wrap'"), ("warp", "warp is ''"), ("warp=-1", "'-1'"), ("warp=nan", "'nan'")):
+        with pytest.raises(ValueError, match=message):
+            parse_loss_weights(wrong, known)
 
 
 def test_folders_and_devices(tmp_path):

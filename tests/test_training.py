@@ -530,6 +530,38 @@ def test_only_what_should_be_is_trained(vae, latents):
         assert model.text_encoder.training == train_text and not job.vae.training
 
 
+def test_halves_can_be_trained_alone(vae, latents):
+    parts = build_components(TINY, captions=latents.captions)
+    model = Pix2GifModel.from_parts(parts, TINY)
+    whole = ModelJob(TINY, model, parts["tokenizer"], vae, latents, held_out=latents).train()
+    batch = whole.batch(range(8))
+    with torch.no_grad():
+        expected = whole(batch)
+    halves = {
+        "warp": ({"warp", "perceptual"}, {"text_encoder", "motion_embedding", "flow_net"}),
+        "unet": ({"diffusion"}, {"unet"}),
+    }
+    for only, (terms_of_it, parts_of_it) in halves.items():
+        job = ModelJob(TINY, model, parts["tokenizer"], vae, latents, held_out=latents, only=only).train()
+        terms = job(batch)
+        terms["loss"].backward()
+        assert terms.keys() == terms_of_it | {"loss"}
+        for name in terms_of_it:
+            torch.testing.assert_close(terms[name].detach(), expected[name])
+        assert {name.split(".")[1] for name, p in job.named_parameters() if p.grad is not None} == parts_of_it
+        frozen = {"text_encoder", "motion_embedding", "flow_net", "unet"} - parts_of_it
+        assert not any(getattr(model, name).training for name in frozen)
+        assert {f"val_{name}" for name in terms} < job.measure().keys()
+        job.zero_grad()
+    base = TINY.with_changes(variant="base")
+    parts = build_components(base, captions=latents.captions)
+    for wrong, preset in (("flow", TINY), ("warp", base)):
+        with pytest.raises(ValueError, match=f"only='{wrong}'"):
+            ModelJob(
+                preset, Pix2GifModel.from_parts(parts, preset) if preset is base else model, None, vae, latents, only=wrong
+            )
+
+
 @pytest.fixture(scope="module")
 def model_run(vae, tmp_path_factory):
     out = tmp_path_factory.mktemp("model")
