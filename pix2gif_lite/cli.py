@@ -131,9 +131,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's)")
     how = parser.add_argument_group("how")
     how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
-    how.add_argument(
-        "--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns ten times faster so"
-    )
+    how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")
     how.add_argument("--loss", metavar="NAME=W,...", help="model: weights of loss terms, such as warp=0.3,perceptual=0.01")
     how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
     how.add_argument("--decoder-only", action="store_true", help="autoencoder: train D alone, so that latents stay as they are")
