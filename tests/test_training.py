@@ -537,11 +537,8 @@ def test_halves_can_be_trained_alone(vae, latents):
     batch = whole.batch(range(8))
     with torch.no_grad():
         expected = whole(batch)
-    halves = {
-        "warp": ({"warp", "perceptual"}, {"text_encoder", "motion_embedding", "flow_net"}),
-        "unet": ({"diffusion"}, {"unet"}),
-    }
-    for only, (terms_of_it, parts_of_it) in halves.items():
+    conditions = {"text_encoder", "motion_embedding", "flow_net"}
+    for only, terms_of_it, parts_of_it in (("warp", {"warp", "perceptual"}, conditions), ("unet", {"diffusion"}, {"unet"})):
         job = ModelJob(TINY, model, parts["tokenizer"], vae, latents, held_out=latents, only=only).train()
         terms = job(batch)
         terms["loss"].backward()
