@@ -215,7 +215,7 @@ Embedded(bars, sheet, alt="Histogram of m over all pairs of the example GIF; the
 # Now yours: put the path of a GIF, WebP or mp4 in `MY_GIF`. As it stands, it is the example again. Long ones are thinned to 40 frames.
 
 # %%
-MY_GIF = EXAMPLE_GIF  # edit, for example "/content/cat.gif"
+MY_GIF = EXAMPLE_GIF  # edit, for example "cat.gif" after an upload
 
 mine_frames, _ = gifs.read_frames(MY_GIF)
 if len(mine_frames) < 2:

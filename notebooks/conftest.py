@@ -1,0 +1,14 @@
+"""Notebooks are tests: pytest runs every cell of them by nbval, with the options of pyproject.toml."""
+
+import os
+
+# Inherited by the kernels. A test never asks the network, and takes minutes: on a machine with a GPU notebook 07 would train
+# the whole preset. `PIX2GIF_PROFILE=gpu python -m pytest --nbval-cell-timeout=90000 notebooks/07_train_it.ipynb` does that.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if hasattr(item, "output_timeout"):  # nbval's own 5 s, from a cell's end to its outputs, are too few on a busy machine
+            item.output_timeout = 60
