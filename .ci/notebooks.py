@@ -76,7 +76,10 @@ def build(source: Path) -> str:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as empty, PeakMemory() as memory:
         resources = {"metadata": {"path": empty}}  # Colab's working directory is not the repository either
-        NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=resources).execute()
+        quiet = ["--log-level=ERROR"]  # of the kernel itself: a warning that the connection is not encrypted
+        NotebookClient(
+            notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=resources, extra_arguments=quiet
+        ).execute()
         if left := os.listdir(empty):
             raise ValueError(f"It left {', '.join(left)} in the working directory.")
     seconds = time.perf_counter() - began
