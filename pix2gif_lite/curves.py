@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
-from .presets import MOTION_MIN
+from .presets import DEMO_MOTIONS, MOTION_MIN
+from .request import check_motions, parse_motions
 
 CURVES = ("linear", "ease", "pingpong")
+LISTS = (*CURVES, "custom")
+CUSTOM = ",".join(map(str, DEMO_MOTIONS))  # how a list of one's own is written
 
 
 def motion_curve(kind: str, top: float, frames: int) -> list[float]:
@@ -33,3 +36,11 @@ def motion_curve(kind: str, top: float, frames: int) -> list[float]:
         shares = [0.5 - 0.5 * math.cos(math.pi * share) for share in shares]
     least = min(top, MOTION_MIN)  # between 0 and MOTION_MIN nothing was trained
     return [0.0 if share == 0 else round(max(least, top * share), 2) for share in shares]
+
+
+def motion_list(kind: str, top: float, frames: int, custom: str = CUSTOM) -> list[float]:
+    """What a GIF asks for: a curve, or for the kind "custom" the numbers of a text such as "2,4,6".
+
+    Raises ValueError as `motion_curve` does, and for a text that is no list of motions.
+    """
+    return check_motions(parse_motions(custom)) if kind == "custom" else motion_curve(kind, top, frames)

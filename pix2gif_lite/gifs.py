@@ -19,7 +19,7 @@ from PIL import Image
 from .files import temporary_name, write_whole
 from .pictures import open_image, read_frames
 
-__all__ = ["check_output", "choose_palette", "loop_frames", "open_image", "read_frames", "save_animation"]
+__all__ = ["check_output", "choose_palette", "encode_animation", "loop_frames", "open_image", "read_frames", "save_animation"]
 
 OUTPUT_SUFFIXES = (".gif", ".webp", ".mp4")
 LOOPS = ("forward", "pingpong", "none")
@@ -66,14 +66,27 @@ def save_animation(
     loop: str = "forward",
     palette: str = "auto",
 ) -> Path:
-    """Write PIL frames of one size as .gif, .webp or .mp4 (by suffix) at `fps` frames/s, 0.1-50, and return the path.
+    """Write PIL frames of one size as .gif, .webp or .mp4 (by suffix) and return the path; see `encode_animation`.
+
+    Raises ValueError as `check_output` does or for a bad argument, OSError if the disk is full.
+    """
+    path = check_output(path)
+    write_whole(path, encode_animation(frames, path.suffix, fps, loop, palette))
+    return path
+
+
+def encode_animation(
+    frames: Sequence[Image.Image], suffix: str, fps: float = 4, loop: str = "forward", palette: str = "auto"
+) -> bytes:
+    """PIL frames of one size as the bytes of a ".gif", ".webp" or ".mp4" file at `fps` frames/s, 0.1-50.
 
     `loop` "none" plays once; an mp4 holds one turn whatever the loop. `palette` (GIF only): "global" is one palette for
     all frames, "frame" one for each, "auto" asks `choose_palette`. Frame times are multiples of 10 ms that sum to
     len / fps; identical neighbours may be merged into one frame of their summed time. An mp4 of odd size gains a row or
-    column of edge pixels. Raises ValueError as `check_output` does or for a bad argument, OSError if the disk is full.
+    column of edge pixels, and needs PyAV. Raises ValueError for a bad argument.
     """
-    path = check_output(path)
+    if suffix.lower() not in OUTPUT_SUFFIXES:
+        raise ValueError(f"Unknown format {suffix!r}: choose one of {', '.join(OUTPUT_SUFFIXES)}.")
     if not MIN_FPS <= fps <= MAX_FPS:  # False for NaN too
         raise ValueError(f"fps is {fps}: choose a number from {MIN_FPS} to {MAX_FPS}.")
     if palette not in PALETTES:
@@ -85,14 +98,11 @@ def save_animation(
         raise ValueError(f"The frames have sizes {sorted({f.size for f in frames})}: resize them to one.")
     ends = [10 * round(100 * k / fps) for k in range(len(frames) + 1)]  # rounded at the ends, so that the sum is exact
     timing = {"duration": [b - a for a, b in itertools.pairwise(ends)], "loop": 1 if loop == "none" else 0}
-    if path.suffix.lower() == ".gif":
-        data = _encode_gif(frames, timing, palette)
-    elif path.suffix.lower() == ".webp":
-        data = _encode(frames, "WEBP", quality=90, **timing)
-    else:
-        data = _encode_mp4(frames, fps)
-    write_whole(path, data)
-    return path
+    if suffix.lower() == ".gif":
+        return _encode_gif(frames, timing, palette)
+    if suffix.lower() == ".webp":
+        return _encode(frames, "WEBP", quality=90, **timing)
+    return _encode_mp4(frames, fps)
 
 
 def choose_palette(frames: Sequence[Image.Image]) -> str:
@@ -148,7 +158,10 @@ def _encode(frames: list[Image.Image], kind: str, **options) -> bytes:
 
 
 def _encode_mp4(frames: list[Image.Image], fps: float) -> bytes:
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise ModuleNotFoundError("An mp4 needs PyAV: run `pip install 'pix2gif-lite[video]'`.") from error
     import imageio.v3 as iio
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

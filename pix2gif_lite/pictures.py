@@ -7,6 +7,7 @@ upright, so that no other file of this project needs to know about EXIF, palette
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import re
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -59,6 +61,23 @@ def open_image(
         return _decode(source, "the picture given", background)
     with _opened(source, max_pixels) as image:
         return _decode(image, _quoted(source), background)
+
+
+def open_upload(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, list[str]]:
+    """A picture that came as the bytes of a file, as `open_image` opens one, without touching the disk.
+
+    Returns it with what had to be decided, in sentences: of an animation the first frame is taken, transparent parts are
+    laid on white. `name` is for the refusals. Raises ValueError as `open_image` does.
+    """
+    if not data:
+        raise _empty(repr(name))
+    image = _judged(io.BytesIO(data), repr(name), max_pixels)
+    picture, remarks = _decode(image, repr(name)), []
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        remarks.append(f"{name} is animated: its first frame is taken.")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        remarks.append(f"{name} is transparent in places: it is laid on white.")
+    return picture, remarks
 
 
 def read_frames(
@@ -136,22 +155,27 @@ def _video_frames(path: str | os.PathLike) -> Iterator[tuple[Image.Image, int]]:
 def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Image.Image]:
     """The file behind `path` as a PIL image, its header read and judged, nothing decoded yet."""
     _check_file(path)
-    Image.init()  # so that OPEN lists every decoder this build of Pillow has
     try:
         file = open(path, "rb")
     except OSError as error:
         raise RefusedFile(f"{_quoted(path)} cannot be read ({error.strerror}): check its permissions.") from error
     with file:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
-                image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
-        except Image.DecompressionBombError as error:  # above Pillow's own limit the header's size is not handed out
-            raise RefusedFile(f"{_quoted(path)} has more than {max_pixels:,} pixels: scale it down first.") from error
-        except Exception as error:
-            raise _damaged(_quoted(path)) from error
-        _check_size(image.size, _quoted(path), max_pixels)
-        yield image
+        yield _judged(file, _quoted(path), max_pixels)
+
+
+def _judged(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """The picture in an open file, its header read and judged, nothing decoded yet."""
+    Image.init()  # so that OPEN lists every decoder this build of Pillow has
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
+            image = Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN])
+    except Image.DecompressionBombError as error:  # above Pillow's own limit the header's size is not handed out
+        raise RefusedFile(f"{name} has more than {max_pixels:,} pixels: scale it down first.") from error
+    except Exception as error:
+        raise _damaged(name) from error
+    _check_size(image.size, name, max_pixels)
+    return image
 
 
 def _check_file(path: str | os.PathLike) -> None:
@@ -163,7 +187,7 @@ def _check_file(path: str | os.PathLike) -> None:
     if not os.path.isfile(path):
         raise RefusedFile(f"{_quoted(path)} is a folder or a device: give the path of one picture or animation file.")
     if os.path.getsize(path) == 0:
-        raise RefusedFile(f"{_quoted(path)} is empty (0 bytes): copy or download it again.")
+        raise _empty(_quoted(path))
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -210,6 +234,10 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 def _quoted(path: str | os.PathLike) -> str:
     return repr(os.fspath(path))
+
+
+def _empty(name: str) -> RefusedFile:
+    return RefusedFile(f"{name} is empty (0 bytes): copy or download it again.")
 
 
 def _damaged(name: str) -> RefusedFile:

@@ -1,4 +1,4 @@
-"""What stands behind the sliders: requests become previews and GIFs, newest first, each computed once. No widgets here.
+"""What stands behind the sliders: requests become previews and GIFs, each computed once. No widgets and no HTML here.
 
 Request --> preview   D(z_W) at the largest motion: the warp alone, one frame, no UNet
         \\-> Made      the real frames, as a GIF, with their motion measured
@@ -6,27 +6,35 @@ Request --> preview   D(z_W) at the largest motion: the warp alone, one frame, n
 
 from __future__ import annotations
 
-import tempfile
-import threading
+import math
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import torch
 from PIL import Image
 
-from .canvas import to_pil, to_source, to_tensor
-from .pictures import open_image
+from .actions import SUITS
+from .canvas import to_pil, to_source, to_tensor, work_size
+from .captions import PHRASES, article
+from .casting import HELD_OUT_ACTIONS
+from .gifs import encode_animation
+from .pictures import open_upload
 from .pipeline import Pix2GifPipeline
+from .request import check_motions
 from .result import Pix2GifOutput
-from .scenes import sample_scenes
+from .scenes import Scene, sample_scenes
 from .sheets import contact_sheet
 from .text import motion_prompt, tokenize
 
 KEPT = 32  # GIFs kept in memory
+LARGEST = 512  # px, longest side of an uploaded picture here: its GIF has to travel to a browser
+GALLERY_SEED = 2026  # of the `test` scenes: a whale that jumps comes first
+IDEAS = ("a red balloon is rising", "a boat is sailing to the right", "a butterfly is growing")  # for a stranger's picture
 
 
 @dataclass(frozen=True)
@@ -52,25 +60,39 @@ class Made:
     out: Pix2GifOutput
     gif: bytes
     measured: list[float]  # of each frame, px at 256 x 256
+    notes: list[str]  # what the pipeline warned of
+    _files: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def top(self) -> tuple[float, float]:
+        """The largest motion asked for, and what was measured in that frame, px at 256 x 256."""
+        k = max(range(len(self.measured)), key=lambda k: self.out.motions[k])
+        return self.out.motions[k], self.measured[k]
 
     @property
     def sheet(self) -> Image.Image:
-        """All frames side by side, with the motion asked for above and the motion measured."""
-        pairs = zip(self.out.motions, self.measured, strict=True)
-        return contact_sheet([self.out.frames], column_labels=[f"{a:g} > {b:.1f}" for a, b in pairs], size=112)
+        """All frames, eight a row, each under the motion asked for and the motion measured."""
+        rows = [self.out.frames[k : k + 8] for k in range(0, len(self.out.frames), 8)]
+        if len(rows) == 1:
+            pairs = zip(self.out.motions, self.measured, strict=True)
+            return contact_sheet(rows, column_labels=[f"{a:.3g} → {b:.1f} px" for a, b in pairs], size=112)
+        ends = [(k, min(k + 7, len(self.measured) - 1)) for k in range(0, len(self.measured), 8)]
+        labels = [" to ".join(f"{self.out.motions[k]:.3g} → {self.measured[k]:.1f} px" for k in pair) for pair in ends]
+        return contact_sheet(rows, labels, size=112)
 
     def encoded(self, suffix: str) -> bytes:
-        """The animation as the bytes of a ".gif", ".webp" or ".mp4" file."""
-        with tempfile.TemporaryDirectory() as folder:
-            r = self.request
-            return Path(self.out.save(Path(folder) / f"out{suffix}", r.fps, r.loop)).read_bytes()
+        """The animation as the bytes of a ".gif", ".webp" or ".mp4" file; an mp4 needs PyAV."""
+        if suffix not in self._files:
+            self._files[suffix] = encode_animation(self.out.frames, suffix, self.request.fps, self.request.loop)
+        return self._files[suffix]
 
     @property
     def code(self) -> str:
-        """The line of Python that makes this GIF again."""
+        """The Python that makes this GIF again."""
         r = self.request
         scales = f"s_T={r.s_T:g}, s_I={r.s_I:g}"
-        return f"pipe(image, {r.caption!r}, motion={list(r.motions)}, seed={r.seed}, steps={r.steps}, {scales})"
+        call = f"pipe(image, {r.caption!r}, motion={list(r.motions)}, seed={r.seed}, steps={r.steps}, {scales})"
+        return f'{call}.save("mine.gif", fps={r.fps:g}, loop={r.loop!r})'
 
 
 class Studio:
@@ -79,13 +101,21 @@ class Studio:
     def __init__(self, pipe: Pix2GifPipeline | None = None, scenes: int = 8) -> None:
         self._pipe = pipe
         self.pictures: dict[str, Image.Image] = {}
-        self.captions: dict[str, str] = {}  # what suits each picture
-        for scene in sample_scenes(scenes, "test", seed=11):
+        self.captions: dict[str, str] = {}  # what suits each picture; "" for a stranger's
+        self.remarks: dict[str, list[str]] = {}  # what was decided about an upload, in sentences
+        self._ideas: dict[str, tuple[str, ...]] = {}
+        for scene in gallery(scenes):
             name = f"{len(self.pictures) + 1}: {scene.caption}"
             self.pictures[name] = to_pil(scene.at(0, 256).image[0])
             self.captions[name] = scene.caption
+            self._ideas[name] = suggestions(scene)
         self._made: OrderedDict[Request, Made] = OrderedDict()
-        self._latents: dict[str, torch.Tensor] = {}
+        self._latents: dict[str, tuple[Image.Image, torch.Tensor]] = {}
+
+    @property
+    def loaded(self) -> bool:
+        """Are the weights in memory?"""
+        return self._pipe is not None
 
     @property
     def pipe(self) -> Pix2GifPipeline:
@@ -93,116 +123,113 @@ class Studio:
             self._pipe = Pix2GifPipeline.from_pretrained("lite")
         return self._pipe
 
+    def ideas(self, picture: str) -> tuple[str, ...]:
+        """Captions that suit a picture."""
+        return self._ideas.get(picture, IDEAS)
+
+    def spelt(self, caption: str) -> list[str]:
+        """The words of a caption that the tokenizer can only spell in pieces: training never needed them."""
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+|[\U0001F000-\U0001FAFF]", caption))  # or an emoji
+        return [word for word in words if len(self.pipe.tokenizer.tokenize(word)) > 1]
+
     def add_upload(self, name: str, data: bytes) -> str:
-        """A picture that a user sent, by its name here. Raises ValueError where it is none that can be opened."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"upload{Path(name).suffix[:8]}"
-            path.write_bytes(data)
-            try:
-                picture = open_image(path)
-            except (ValueError, OSError) as error:
-                raise ValueError(str(error).replace(str(path), name)) from None
-        self.pictures[name] = picture
+        """A picture that a user sent, by its name here, at most `LARGEST` px a side. Raises ValueError where it is none
+        that can be opened; nothing is written to the disk."""
+        picture, remarks = open_upload(data, name)
+        if max(picture.size) > LARGEST:
+            before = picture.size
+            picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+            size = " x ".join(map(str, picture.size))
+            remarks.append(f"{name} is scaled down from {before[0]} x {before[1]} to {size} px.")
+        self.pictures[name], self.remarks[name] = picture, remarks
         self.captions.setdefault(name, "")
-        self._latents.pop(name, None)
-        for request in [r for r in self._made if r.picture == name]:
-            del self._made[request]
+        for request in [r for r in list(self._made) if r.picture == name]:
+            self._made.pop(request, None)
         return name
 
     @torch.inference_mode()
     def preview(self, request: Request) -> Image.Image | None:
-        """D(z_W) at the largest motion: what the warp alone makes of it. None for weights without a warp, or no motion."""
-        m, pipe = max(request.motions), self.pipe
+        """D(z_W) at the largest motion: what the warp alone makes of it. None for weights without a warp, or no motion.
+
+        Raises ValueError for a motion outside the weights' table.
+        """
+        m, pipe = max(check_motions(request.motions, self.pipe.motion_rows)), self.pipe
         if m == 0 or pipe.flow_net is None or not request.caption.strip():
             return None
-        if request.picture not in self._latents:
-            side = pipe.config.image_size
-            work = to_source(self.pictures[request.picture]).resize((side, side), Image.Resampling.LANCZOS)
-            picture = to_tensor(work).to(pipe.unet.device, pipe.vae.dtype)
-            self._latents[request.picture] = pipe.vae.encode(picture).latent_dist.mode()
+        model, device = pipe.model, pipe.unet.device
+        picture = self.pictures[request.picture]
+        seen, latents = self._latents.get(request.picture, (None, None))
+        if seen is not picture:  # another picture may have been uploaded under that name
+            source = to_source(picture)
+            multiple = math.lcm(32, pipe.vae.downsampling * model.latent_multiple)
+            size = work_size(source.size, pipe.config.image_size, multiple)
+            work = to_tensor(source.resize(size, Image.Resampling.LANCZOS)).to(device, pipe.vae.dtype)
+            latents = pipe.vae.encode(work).latent_dist.mode()
+            self._latents[request.picture] = picture, latents
         scale = pipe.vae.config.scaling_factor if pipe.config.scale_image_latents else 1.0
-        ids = tokenize(pipe.tokenizer, [motion_prompt(request.caption, m)]).to(pipe.unet.device)
-        c_L = pipe.model.condition(ids, torch.tensor([m], device=pipe.unet.device))
-        _, z_W = pipe.model.warp(self._latents[request.picture] * scale, c_L)
+        c_L = model.condition(
+            tokenize(pipe.tokenizer, [motion_prompt(request.caption, m)]).to(device), torch.tensor([m], device=device)
+        )
+        _, z_W = model.warp(latents * scale, c_L)
         return to_pil(pipe.vae.decode(z_W / scale).sample[0].float())
+
+    def known(self, request: Request) -> Made | None:
+        """The GIF of a request, if it was made before."""
+        if request in self._made:
+            self._made.move_to_end(request)
+        return self._made.get(request)
 
     def make(self, request: Request, callback: Callable[[dict], None] | None = None) -> Made:
         """The GIF of a request, from the cache if it was made before. Errors: those of the pipeline."""
-        if request in self._made:
-            self._made.move_to_end(request)
-            return self._made[request]
-        r = request
-        options = {"seed": r.seed, "s_T": r.s_T, "s_I": r.s_I, "steps": r.steps}
-        with warnings.catch_warnings():  # a curve passes through small motions on its way up
-            warnings.filterwarnings("ignore", message="Motion .* is outside")
-            out = self.pipe(self.pictures[r.picture], r.caption, list(r.motions), callback=callback, **options)
-        made = Made(r, out, b"", out.measured())
+        if (made := self.known(request)) is not None:
+            return made
+        r, picture = request, self.pictures[request.picture]
+        same = next((m for q, m in list(self._made.items()) if replace(q, fps=r.fps, loop=r.loop) == r), None)
+        if same is not None:  # the same frames at another speed
+            made = Made(r, same.out, b"", same.measured, same.notes)
+        else:
+            options = {"seed": r.seed, "s_T": r.s_T, "s_I": r.s_I, "steps": r.steps}
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", UserWarning)
+                out = self.pipe(picture, r.caption, list(r.motions), callback=callback, **options)
+            notes = [str(w.message) for w in said if w.category is UserWarning]
+            if strange := self.spelt(r.caption):
+                notes.append(f"The model has no word of its own for {', '.join(strange)}: what that moves is a guess.")
+            made = Made(r, out, b"", out.measured(), list(dict.fromkeys(notes)))
         made.gif = made.encoded(".gif")
-        self._made[r] = made
+        if self.pictures[r.picture] is picture:  # else another one was uploaded under that name meanwhile
+            self._made[r] = made
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return made
 
 
-class Superseded(Exception):
-    """Raised inside a piece of work whose result nobody waits for any more."""
+def gallery(wanted: int, seed: int = GALLERY_SEED) -> list[Scene]:
+    """Held-out scenes to choose from, of one subject each and no subject twice: `wanted` of them, or one a subject."""
+    chosen: dict[str, Scene] = {}
+    for size in count(1):
+        for scene in sample_scenes(8 * size, "test", seed)[8 * (size - 1) :]:
+            if len(scene.actors) == 1 and len(chosen) < wanted:
+                chosen.setdefault(scene.subjects[0], scene)
+        if len(chosen) >= min(wanted, len(SUITS)):
+            return list(chosen.values())
 
 
-class Newest:
-    """One thread, one slot: of what is submitted while it works, only the newest is done next.
+def suggestions(scene: Scene) -> tuple[str, ...]:
+    """Captions that suit a scene: its own, and the other things its subject was seen doing in training."""
+    actor = scene.actors[0]
+    way = "to the right" if actor.facing > 0 else "to the left"
+    others = [a for a in SUITS[actor.subject] if a != actor.action and (actor.subject, a) not in HELD_OUT_ACTIONS]
+    name = article(f"{actor.colour} {actor.subject}")
+    return (scene.caption, *(f"{name} {PHRASES[action][0].format(way=way, turn='clockwise')}" for action in others))
 
-    `work(item, check)` runs in the thread; it calls `check()` now and then, which raises `Superseded` when a newer item
-    waits or `stop()` was called. Superseded itself ends the work quietly.
-    """
 
-    def __init__(self, work: Callable[[Any, Callable[[], None]], None]) -> None:
-        self.work = work
-        self._turn = threading.Condition()
-        self._waiting: list[Any] = []
-        self._busy = self._stopped = False
-        self._thread: threading.Thread | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Is there something newer to do?"""
-        with self._turn:
-            return bool(self._waiting)
-
-    def submit(self, item: Any) -> None:
-        """Do this next, instead of whatever waits or is being done."""
-        with self._turn:
-            self._waiting = [item]
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, daemon=True)
-                self._thread.start()
-            self._turn.notify_all()
-
-    def stop(self) -> None:
-        """Give up what is being done and what waits."""
-        with self._turn:
-            self._waiting, self._stopped = [], self._busy
-
-    def wait(self, seconds: float = 120) -> None:
-        """Return when nothing is left to do. Raises TimeoutError after that many seconds."""
-        with self._turn:
-            if not self._turn.wait_for(lambda: not self._busy and not self._waiting, seconds):
-                raise TimeoutError(f"Still at work after {seconds:g} s: stop it, or wait longer.")
-
-    def _check(self) -> None:
-        with self._turn:
-            if self._waiting or self._stopped:
-                raise Superseded
-
-    def _run(self) -> None:
-        while True:
-            with self._turn:
-                self._turn.wait_for(lambda: self._waiting)
-                item, self._busy, self._stopped = self._waiting.pop(), True, False
-            try:
-                self.work(item, self._check)
-            except Superseded:
-                continue
-            finally:
-                with self._turn:
-                    self._busy = False
-                    self._turn.notify_all()
+def uploaded(files: Any) -> tuple[str, bytes] | None:
+    """Name and bytes of what a FileUpload holds, its newest file: {name: {"content": ..}} in ipywidgets 7, a tuple of
+    dictionaries in 8. None if it holds nothing."""
+    if not files:
+        return None
+    if isinstance(files, dict):
+        name, file = list(files.items())[-1]
+        return str(name), bytes(file["content"])
+    return str(files[-1]["name"]), bytes(files[-1]["content"])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from .curves import CURVES, motion_curve
-from .presets import SLIDERS, Slider
-from .request import check_motions, parse_motions
+from . import panel
+from .controls import StudioControls, control
+from .curves import motion_list
+from .newest import Newest, Superseded
 from .sheets import Embedded, as_html
-from .studio import Newest, Request, Studio, Superseded
+from .studio import Made, Request, Studio, uploaded
 
 __all__ = ["Embedded", "Explorer", "GifStudio", "as_html"]
 
@@ -25,7 +24,18 @@ def _ipywidgets() -> Any:
     return ipywidgets
 
 
-class Explorer:
+class Shown:
+    """Shown by being the last line of a cell."""
+
+    box: Any
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.box)
+
+
+class Explorer(Shown):
     """A drawing function with a control for each of its arguments; shown by being the last line of a cell.
 
     draw      called with one keyword a control; returns what `as_html` takes
@@ -39,14 +49,14 @@ class Explorer:
     def __init__(self, draw: Callable[..., Any], live: bool = True, alt: str = "", **controls: Any) -> None:
         w = _ipywidgets()
         self.draw, self.alt = draw, alt
-        self.controls = {name: _control(w, name, what, live) for name, what in controls.items()}
+        self.controls = {name: control(w, name, what, live) for name, what in controls.items()}
         self.view = w.HTML()
         self.box = w.VBox([*self.controls.values(), self.view])
         self._error: Exception | None = None
         self._shown: Any = None
         self._paused = False
-        for control in self.controls.values():
-            control.observe(self._redraw, names="value")
+        for each in self.controls.values():
+            each.observe(self._redraw, names="value")
         self._redraw()
 
     @property
@@ -80,170 +90,150 @@ class Explorer:
             self.view.value = as_html(self._shown, self.alt)
         except Exception as error:  # shown to whoever moved the slider, and raised to whoever asks for `shown`
             self._error = error
-            self.view.value = f"<p style='color:#b3261e'>{html.escape(str(error) or type(error).__name__)}</p>"
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.box)
+            self.view.value = panel.sentence(str(error) or type(error).__name__, bad=True)
 
 
-def _control(w: Any, name: str, what: Any, live: bool) -> Any:
-    if isinstance(what, bool):
-        return w.Checkbox(value=what, description=name, indent=False)
-    if isinstance(what, Slider):
-        whole = all(float(v).is_integer() for v in (what.minimum, what.maximum, what.step, what.default))
-        kind, number = (w.IntSlider, int) if whole else (w.FloatSlider, float)
-        limits = {"min": number(what.minimum), "max": number(what.maximum), "step": number(what.step)}
-        control = kind(value=number(what.default), description=name, continuous_update=live, **limits)
-        control.description_tooltip = f"{what.help} ({what.unit})" if what.unit else what.help
-        return control
-    if isinstance(what, Sequence) and not isinstance(what, str):
-        return w.Dropdown(options=list(what), value=what[0], description=name)
-    raise TypeError(f"The control {name!r} is a {type(what).__name__}: give a Slider, a list of choices or a bool.")
-
-
-class GifStudio:
+class GifStudio(StudioControls, Shown):
     """A picture, a caption and a motion slider become a GIF; shown by being the last line of a cell.
 
-    While the slider is dragged the warp alone is shown (D(z_W), `Studio.preview`), then the real frames as soon as they
-    are there. `compute`: a `studio.Studio` (None: one of the shipped weights). `wait()` returns when nothing is left to do,
-    so that a cell or a test can move the controls as a hand would; `made` is the GIF on screen, `error` the sentence.
+    Whatever control moves, the warp alone is shown at once (D(z_W), `Studio.preview`), and the real frames when the control
+    rests. `compute`: a `studio.Studio` (None: one of the shipped weights). A cell or a test moves the controls as a hand
+    would and calls `wait()`; `made` is the last GIF, `error` the sentence that says why there is no newer one, or "".
     """
 
-    def __init__(self, compute: Any = None) -> None:
-        w = self._w = _ipywidgets()
+    def __init__(self, compute: Studio | None = None) -> None:
         self.compute = compute or Studio()
-        self.made: Any = None
-        self.error = ""
-        names = list(self.compute.pictures)
-        wide = w.Layout(width="98%")
-        self.picture = w.Dropdown(options=names, value=names[0], description="picture", layout=wide)
-        self.upload = w.FileUpload(accept="image/*", multiple=False, description="your own")
-        self.caption = w.Combobox(
-            description="caption", layout=wide, placeholder="what moves, and how", continuous_update=False
-        )
-        self.motion = _control(w, "motion", SLIDERS["motion"], True)
-        self.frames = _control(w, "frames", SLIDERS["frames"], False)
-        self.curve = w.Dropdown(options=[*CURVES, "custom"], description="curve")
-        self.custom = w.Text(value="2,4,6,8,11,13,16,19", description="custom", continuous_update=False)
-        self.how = {name: _control(w, name, SLIDERS[name], False) for name in ("s_T", "s_I", "steps", "seed", "fps")}
-        self.make, self.stop = w.Button(description="Make", button_style="primary"), w.Button(description="Stop", disabled=True)
-        self.progress = w.FloatProgress(min=0, max=1, layout=w.Layout(width="180px"))
-        self.status, self.still, self.view = w.HTML(), w.HTML(), w.HTML()
-        more = w.Accordion(children=[w.VBox([self.frames, self.curve, self.custom]), w.VBox(list(self.how.values()))])
-        for k, title in enumerate(("Frames and curve", "Guidance and sampling")):
-            more.set_title(k, title)
-        more.selected_index = None
-        row = w.HBox([self.make, self.stop, self.progress, self.status])
-        left = w.VBox([w.HBox([self.picture, self.upload]), self.caption, self.motion, more, row])
-        self.box = w.VBox([left, w.HBox([self.still, self.view])])
-        self.worker = Newest(self._work)
+        super().__init__(_ipywidgets(), list(self.compute.pictures))
+        self.made: Made | None = None
+        self.error, self._quiet, self._mark = "", False, f"pix2gif-{id(self):x}"
+        self.worker = Newest(self._work, self._busy)
+        self.hang(self.compute.pictures, self._mark)
         self._suit()
-        self.picture.observe(lambda change: (self._suit(), self.ask()), names="value")
+        for each in (self.caption, self.motion, self.frames, self.curve, self.custom, *self.how.values()):
+            each.observe(self._moved, names="value")
+        self.picture.observe(lambda change: None if self._quiet else self._suit(), names="value")
         self.upload.observe(lambda change: self.take(self.upload.value), names="value")
-        self.make.on_click(lambda button: self.ask())
-        self.stop.on_click(lambda button: self._give_up())
-        for control in (self.caption, self.motion, self.frames, self.curve, self.custom, *self.how.values()):
-            control.observe(lambda change: self.ask(), names="value")
-        self.ask()
+        self.make.on_click(self._again)
+        self.stop.on_click(self._give_up)
 
     @property
-    def request(self) -> Any:
-        """What the controls stand at, as a `studio.Request`. Raises ValueError for a custom list that cannot be read."""
-        if self.curve.value == "custom":
-            motions = check_motions(parse_motions(self.custom.value))
-        else:
-            motions = motion_curve(self.curve.value, self.motion.value, self.frames.value)
+    def request(self) -> Request:
+        """What the controls stand at. Raises ValueError for a custom list that cannot be read."""
+        motions = motion_list(self.curve.value, self.motion.value, self.frames.value, self.custom.value)
         loop = "forward" if self.curve.value == "pingpong" else "pingpong"
-        values = {name: control.value for name, control in self.how.items()}
+        values = {name: each.value for name, each in self.how.items()}
         return Request(self.picture.value, self.caption.value, tuple(motions), loop=loop, **values)
 
     def ask(self) -> None:
         """Make what the controls say, in the background; whatever is being made is given up."""
         try:
-            request = self.request
+            self.worker.submit(self.request)
         except ValueError as error:
-            self._say(str(error))
-            return
-        self.make.disabled, self.stop.disabled = True, False
-        self.worker.submit(request)
+            self.worker.submit(error)
 
     def wait(self, seconds: float = 120) -> GifStudio:
         """Return when nothing is left to do. Raises TimeoutError after that many seconds."""
         self.worker.wait(seconds)
         return self
 
-    def _work(self, request: Any, check: Callable[[], None]) -> None:
-        began, self.error = time.perf_counter(), ""
+    def take(self, files: Any) -> None:
+        """Take a picture from the value of a FileUpload, of ipywidgets 7 or 8."""
+        if (file := uploaded(files)) is None:
+            return
+        try:
+            name = self.compute.add_upload(*file)
+        except ValueError as error:
+            self.worker.submit(error)
+            return
+        self._quiet = True
+        self.picture.options = list(self.compute.pictures)
+        self.picture.value = name
+        self.hang(self.compute.pictures, self._mark)
+        self._suit()
+
+    def _work(self, asked: Any, check: Callable[..., None]) -> None:
+        """In the worker's thread: a request, or the error that stood in its way."""
+        try:
+            self.error = ""
+            if isinstance(asked, Exception):
+                raise asked
+            if not asked.caption.strip() and not self.compute.captions[asked.picture]:  # just uploaded
+                remarks = self.compute.remarks.get(asked.picture, [])
+                self.view.value = panel.stage(self.compute.pictures[asked.picture], "your picture", "your picture")
+                self._say(" ".join([*remarks, "Now say what moves in it, or take a suggestion."]))
+                return
+            if (made := self.compute.known(asked)) is None:
+                made = self._make(asked, check)
+            self.made, self.progress.value = made, 1
+            self._show(made, f"{len(made.out.frames)} frames made")
+            self.details.value = panel.details(made)
+            self._say(" ".join(made.notes) or f"made in {sum(made.out.timings.values()):.1f} s")
+        except Superseded:
+            if not self.worker.waiting:
+                self._back("stopped: Make starts it again")
+            raise
+        except Exception as error:  # one sentence for whoever moved the slider; the controls stay usable
+            self.error = (str(error) or type(error).__name__).splitlines()[0]
+            self._back(self.error, bad=True)
+
+    def _make(self, asked: Request, check: Callable[..., None]) -> Made:
+        """The warp at once; the frames when no control has moved for a moment."""
+        self.progress.value = 0
+        self._say("warping" if self.compute.loaded else "loading the weights")
+        if (still := self.compute.preview(asked)) is not None:
+            self.reading.value = panel.reading(max(asked.motions))
+            self.view.value = panel.stage(still, "preview: the warped picture", "preview: the warp alone, D(z_W)")
+        check(panel.SETTLE)
+        began = time.perf_counter()
 
         def advance(state: dict) -> None:
             check()
             left = (time.perf_counter() - began) * (1 / state["progress"] - 1)
             self.progress.value = state["progress"]
-            self.status.value = f"step {state['i'] + 1} of {state['n']}, {left:.1f} s left"
+            self._say(f"step {state['i'] + 1} of {state['n']}, about {left:.0f} s left")
 
-        try:
-            self.status.value, self.progress.value = "warping", 0.0
-            if (preview := self.compute.preview(request)) is not None:
-                self.still.value = as_html(["now, the warp alone", preview.resize((192, 192))], "preview: the warped picture")
-            check()
-            self.made = made = self.compute.make(request, advance)
-            self._show(made)
-            self.progress.value = 1.0
-            self.status.value = f"{len(made.out.frames)} frames, {time.perf_counter() - began:.1f} s"
-        except Superseded:
-            self.status.value = "stopped"
-            raise
-        except Exception as error:  # one sentence for whoever moved the slider; the controls stay usable
-            self._say(str(error) or type(error).__name__)
-        finally:
-            if not self.worker.waiting:
-                self.make.disabled, self.stop.disabled = False, True
+        return self.compute.make(asked, advance)
 
-    def _show(self, made: Any) -> None:
-        top = max(range(len(made.measured)), key=lambda k: made.out.motions[k])
-        said = f"asked {made.out.motions[top]:g} px, measured {made.measured[top]:.1f} px (at 256 x 256)"
-        links = _link(made.gif, ".gif", "image/gif") + " " + _link(made.encoded(".mp4"), ".mp4", "video/mp4")
-        gif = as_html(made.gif, f"GIF: {made.request.caption}").replace("<img ", "<img width=256 ")
-        words = f"<b>{said}</b><br>{links}<pre style='white-space:pre-wrap'>{html.escape(made.code)}</pre>"
-        self.view.value = gif + words + as_html(made.sheet, "all frames, motion asked > measured")
+    def _show(self, made: Made, below: str) -> None:
+        self.view.value = panel.stage(made.gif, f"GIF: {made.request.caption}", below)
+        self.reading.value = panel.reading(*made.top)
 
-    def _give_up(self) -> None:
-        self.worker.stop()
-        self.make.disabled, self.stop.disabled, self.status.value = False, True, "stopped"
+    def _back(self, words: str, bad: bool = False) -> None:
+        """Nothing new came of it: the last GIF again, so that stage, reading and downloads speak of the same one."""
+        self.progress.value = 0
+        if self.made is not None:
+            self._show(self.made, "the last GIF")
+        self._say(words, bad)
 
-    def _say(self, sentence: str) -> None:
-        self.error = sentence
-        self.status.value = f"<span style='color:#b3261e'>{html.escape(sentence)}</span>"
+    def _say(self, words: str, bad: bool = False) -> None:
+        self.status.value = panel.sentence(words, bad)
+
+    def _busy(self, busy: bool) -> None:
+        self.make.disabled, self.stop.disabled = busy, not busy
+
+    def _again(self, button: Any) -> None:
+        if self.worker.busy:  # a click that was on its way when the button was disabled
+            self._say("Still at work: wait for it, or press Stop.")
+        else:
+            self.ask()
+
+    def _give_up(self, button: Any) -> None:
+        if self.worker.busy:
+            self._say("stopping after this step")
+            self.worker.stop()
+
+    def _moved(self, change: Any) -> None:
+        own = self.curve.value == "custom"
+        self.custom.disabled, self.motion.disabled, self.frames.disabled = not own, own, own
+        if not self._quiet:
+            self.ask()
 
     def _suit(self) -> None:
-        own = self.compute.captions.get(self.picture.value, "")
-        self.caption.options = list(dict.fromkeys([own, *self.compute.captions.values()]))
-        self.caption.value = own
-
-    def take(self, files: Any) -> None:
-        """A picture from a FileUpload's value: a dict in ipywidgets 7, a tuple in 8."""
-        if not files:
-            return
-        if isinstance(files, dict):  # ipywidgets 7: {name: {"content": bytes}}
-            name, data = next((name, file["content"]) for name, file in files.items())
-        else:  # ipywidgets 8: ({"name": ..., "content": memoryview},)
-            name, data = files[0]["name"], bytes(files[0]["content"])
-        try:
-            self.compute.add_upload(name, data)
-        except ValueError as error:
-            self._say(str(error))
-            return
-        self.picture.options = list(self.compute.pictures)
-        self.picture.value = name
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.box)
-
-
-def _link(data: bytes, suffix: str, kind: str) -> str:
-    text = base64.b64encode(data).decode()
-    return f'<a download="pix2gif{suffix}" href="data:{kind};base64,{text}">download {suffix[1:]}</a>'
+        """The caption and the suggestions that suit the picture; then make it."""
+        name = self.picture.value
+        self._quiet = True
+        self.caption.value = self.compute.captions[name]
+        self._quiet = False
+        self.suggest(self.compute.ideas(name))
+        self.style.value = panel.gallery(self.compute.pictures, name, self._mark)
+        self.ask()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pix2gif_lite.curves import CURVES, motion_curve
+from pix2gif_lite.curves import CURVES, CUSTOM, motion_curve, motion_list
+from pix2gif_lite.presets import DEMO_MOTIONS
 
 
 def test_curves_by_hand():
@@ -28,3 +29,12 @@ def test_what_is_no_curve_is_refused():
     for top in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="Curve up to|curve up to"):
             motion_curve("linear", top, 4)
+
+
+def test_a_list_of_ones_own():
+    assert motion_list("custom", 8, 4, "0, 3; 9.5") == [0, 3, 9.5]  # neither top nor frames matter
+    assert motion_list("custom", 8, 4, CUSTOM) == list(DEMO_MOTIONS)
+    assert motion_list("linear", 12, 4, "0, 3") == [0, 4, 8, 12]
+    for text, words in (("0, many", "'many'"), (" , ", "empty"), ("3, -1", "-1"), ("2," * 300, "300"), ("nan", "nan")):
+        with pytest.raises(ValueError, match=words):
+            motion_list("custom", 8, 4, text)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pix2gif_lite import gifs
-from pix2gif_lite.gifs import check_output, choose_palette, loop_frames, read_frames, save_animation
+from pix2gif_lite.gifs import check_output, choose_palette, encode_animation, loop_frames, read_frames, save_animation
 
 
 def ball(k: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -244,3 +244,18 @@ def test_ctrl_c_keeps_the_old_file_and_leaves_nothing(tmp_path, kind):
         save_animation(BALLS, path)
     assert len(seen) == 2  # the old file and the temporary one
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(path.name, b"old")]
+
+
+def test_an_animation_in_memory_is_the_file(tmp_path):
+    for suffix in (".gif", ".webp"):
+        path = save_animation(BALLS, tmp_path / f"a{suffix}", fps=10, loop="pingpong")
+        assert encode_animation(BALLS, suffix, fps=10, loop="pingpong") == path.read_bytes()
+    with pytest.raises(ValueError, match="Unknown format '.png'"):
+        encode_animation(BALLS, ".png")
+
+
+def test_an_mp4_without_pyav_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)  # how Python says that a module is not to be had
+    with pytest.raises(ImportError, match=r"An mp4 needs PyAV: run `pip install 'pix2gif-lite\[video\]'`\."):
+        save_animation(BALLS, tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.pictures import open_image, read_frames
+from pix2gif_lite.pictures import open_image, open_upload, read_frames
 
 SIZE = (24, 16)  # width, height
 
@@ -226,3 +227,23 @@ def test_an_open_image_is_not_changed(rgb):
     result.putpixel((0, 0), (1, 2, 3))
     assert (np.asarray(image) == rgb).all()
     assert result.mode == "RGB" and result.size == SIZE
+
+
+def test_the_bytes_of_a_file_are_opened_as_the_file_is(tmp_path, rgb):
+    seen = Image.fromarray(np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]))  # an alpha channel, nothing transparent
+    clear = Image.fromarray(np.dstack([rgb, np.arange(rgb[..., 0].size).reshape(rgb.shape[:2]) % 256]).astype(np.uint8))
+    for image, said in (
+        (Image.fromarray(rgb), []),
+        (seen, []),
+        (clear, ["a.png is transparent in places: it is laid on white."]),
+    ):
+        image.save(tmp_path / "a.png")
+        picture, remarks = open_upload((tmp_path / "a.png").read_bytes(), "a.png")
+        assert (np.asarray(picture) == np.asarray(open_image(tmp_path / "a.png"))).all() and remarks == said
+    file = io.BytesIO()
+    Image.new("RGB", SIZE, "red").save(file, "gif", save_all=True, append_images=[Image.new("RGB", SIZE, "blue")])
+    picture, remarks = open_upload(file.getvalue(), "two.gif")
+    assert picture.getpixel((3, 3)) == (255, 0, 0) and remarks == ["two.gif is animated: its first frame is taken."]
+    for data in (b"", b"text", png_header(20_000, 20_000), png_header(9_000, 9_000), file.getvalue()[:30]):
+        with pytest.raises(ValueError, match="'b.png'.*: "):
+            open_upload(data, "b.png")

@@ -1,0 +1,227 @@
+"""The GIF studio, its controls moved as a hand would, on a tiny pipeline of the real classes."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import threading
+import zlib
+
+import pytest
+from PIL import Image
+
+from pix2gif_lite.curves import CUSTOM
+from pix2gif_lite.presets import SLIDERS
+from pix2gif_lite.studio import Studio
+from pix2gif_lite.widgets import GifStudio
+
+
+def png(size=(40, 30)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, "teal").save(file, "png")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def studio(pipe):
+    return GifStudio(Studio(pipe, scenes=2)).wait()
+
+
+@pytest.fixture
+def said(studio):
+    """Every sentence of the status line, in order."""
+    sentences = []
+    listen = lambda change: sentences.append(re.sub("<[^>]+>", "", change["new"]))  # noqa: E731
+    studio.status.observe(listen, names="value")
+    yield sentences
+    studio.status.unobserve(listen, names="value")
+
+
+@pytest.fixture
+def scene(studio):
+    """The studio at its first picture, its controls where they were at the start."""
+    studio.curve.value, studio.motion.value, studio.frames.value, studio.how["steps"].value = "linear", 8, 8, 2
+    studio.picture.value = next(iter(studio.compute.pictures))
+    studio.caption.value = studio.compute.captions[studio.picture.value]
+    studio.wait()
+    assert studio.error == ""
+    return studio
+
+
+def test_the_studio_starts_with_a_gif(studio):
+    assert studio.error == "" and studio.made.gif.startswith(b"GIF8")
+    assert "data:image/gif" in studio.view.value and "frames made" in studio.view.value
+    assert f">{studio.made.measured[-1]:.1f}</b>" in studio.reading.value and "asked <b>8</b>" in studio.reading.value
+    assert "Download gif" in studio.details.value and "Download mp4" in studio.details.value
+    assert "pipe(image" in studio.details.value and "data:image/png" in studio.details.value  # the contact sheet
+    assert studio.make.disabled is False and studio.stop.disabled is True and studio.progress.value == 1
+    for name, control in {"motion": studio.motion, "frames": studio.frames, **studio.how}.items():
+        slider = SLIDERS[name]
+        assert (control.min, control.max, control.value) == (slider.minimum, slider.maximum, slider.default)
+
+
+def test_the_gallery_and_the_suggestions_are_buttons(scene):
+    studio = scene
+    second = list(studio.compute.pictures)[1]
+    assert len(studio.gallery.children) == len(studio.compute.pictures)
+    studio.gallery.children[1].click()
+    made = studio.wait().made
+    assert studio.picture.value == second == made.request.picture and made.request.caption == studio.compute.captions[second]
+    assert [button.description for button in studio.ideas.children] == list(studio.compute.ideas(second))
+    idea = studio.ideas.children[-1].description
+    studio.ideas.children[-1].click()
+    assert studio.caption.value == idea and studio.wait().made.request.caption == idea
+
+
+def test_the_warp_alone_comes_first_then_the_frames(scene):
+    shown = []
+    scene.view.observe(lambda change: shown.append(change["new"]), names="value")
+    scene.motion.value = 13
+    scene.wait()
+    scene.view.unobserve_all("value")
+    assert ["preview" in html for html in shown] == [True, False]
+    assert "data:image/png" in shown[0] and "data:image/gif" in shown[1]
+    scene.motion.value = 0  # nothing to preview: the picture itself
+    assert scene.wait().made.measured == [0] * 8 and "preview" not in scene.view.value
+
+
+def test_controls_change_the_gif_and_going_back_is_free(scene, said):
+    studio, first = scene, scene.made
+    studio.motion.value = 15
+    second = studio.wait().made
+    assert second.gif != first.gif and max(second.request.motions) == 15
+    assert any(re.fullmatch(r"step 1 of 2, about \d+ s left", sentence) for sentence in said)
+    said.clear()
+    studio.motion.value = 8
+    assert studio.wait().made is first and not any(sentence.startswith("step") for sentence in said)
+    studio.frames.value = 5
+    assert len(studio.wait().made.out.frames) == 5
+    studio.curve.value = "ease"
+    assert studio.wait().made.request.motions[1] == pytest.approx(2)  # 8 (1 - cos 45 deg) / 2 is less: 2 was trained
+    studio.curve.value = "pingpong"
+    made = studio.wait().made
+    assert made.request.motions[1] == made.request.motions[-1] and made.request.loop == "forward"
+    assert studio.custom.disabled and not studio.motion.disabled
+    studio.curve.value = "custom"
+    studio.custom.value = "0, 3, 9"
+    assert studio.wait().made.request.motions == (0, 3, 9)
+    assert studio.motion.disabled and studio.frames.disabled and not studio.custom.disabled
+    studio.curve.value = "linear"
+    assert studio.wait().error == ""
+    for name, value in {"s_T": 3.0, "s_I": 1.5, "steps": 3, "seed": 7, "fps": 10}.items():
+        studio.how[name].value = value
+        assert getattr(studio.wait().made.request, name) == value and f"{name}={value:g}" in studio.made.code
+        studio.how[name].value = SLIDERS[name].default
+
+
+def bomb() -> bytes:
+    """A PNG whose header says 20,000 x 20,000: 400 million pixels in a few hundred bytes."""
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 60_001)), (b"IEND", b""))
+    body = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("huge.png", bomb(), "'huge.png' has more than 50,000,000 pixels: scale it down first."),
+        ("text.png", b"this is a text file", "'text.png' is damaged or of an unknown kind"),
+        ("empty.png", b"", "'empty.png' is empty (0 bytes)"),
+        ("cut.png", png((200, 200))[:150], "'cut.png' is damaged"),
+        ("dot.png", png((1, 1)), "'dot.png' is 1 x 1 px: use a picture of at least 8 px a side."),
+        ("<b>.png", b"<script>", "'<b>.png' is damaged"),
+    ],
+)
+@pytest.mark.parametrize("version", [7, 8])
+def test_bad_uploads_are_one_sentence(scene, name, data, words, version):
+    pictures, made, stood = list(scene.compute.pictures), scene.made, scene.picture.value
+    scene.take({name: {"content": data}} if version == 7 else ({"name": name, "content": memoryview(data)},))
+    assert words in scene.wait().error and scene.error.endswith(".") and "\n" not in scene.error
+    assert 'role="alert"' in scene.status.value and "<b>.png" not in scene.status.value
+    assert (list(scene.compute.pictures), scene.picture.value, scene.made) == (pictures, stood, made)
+    assert "the last GIF" in scene.view.value
+    scene.motion.value = 9  # still usable
+    assert scene.wait().error == "" and max(scene.made.request.motions) == 9
+
+
+def test_an_animated_and_a_transparent_picture_are_taken_and_said(scene, said):
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "gif", save_all=True, append_images=frames[1:])
+    scene.take(({"name": "two.gif", "content": file.getvalue()},))
+    scene.wait()
+    assert said[-1] == "two.gif is animated: its first frame is taken. Now say what moves in it, or take a suggestion."
+    assert scene.compute.pictures["two.gif"].getpixel((9, 9)) == (255, 0, 0) and "your picture" in scene.view.value
+    assert scene.caption.value == "" and len(scene.ideas.children) >= 3  # suggestions for a stranger's picture
+    scene.ideas.children[0].click()
+    assert scene.wait().made.out.frames[0].size == (40, 30) and scene.error == ""
+
+    file = io.BytesIO()
+    Image.new("RGBA", (40, 30), (255, 0, 0, 0)).save(file, "png")
+    scene.take({"clear.png": {"content": file.getvalue()}})
+    scene.wait()
+    assert said[-1].startswith("clear.png is transparent in places: it is laid on white.")
+    assert scene.compute.pictures["clear.png"].getpixel((9, 9)) == (255, 255, 255)
+    assert len(scene.gallery.children) == len(scene.compute.pictures)
+
+
+def test_an_empty_caption_is_one_sentence(scene):
+    scene.caption.value = "  "
+    assert scene.wait().error == "The caption '  ' is empty: say in a few words what moves and how."
+    assert "caption" in scene.status.value and 'role="alert"' in scene.status.value
+    scene.caption.value = "a red balloon is rising"
+    assert scene.wait().error == "" and scene.made.request.caption == "a red balloon is rising"
+
+
+def test_unknown_words_make_a_gif_and_a_sentence(scene, said):
+    scene.caption.value = "a zyzzyva is rising"
+    assert scene.wait().error == "" and scene.made.request.caption == "a zyzzyva is rising"
+    assert re.fullmatch(r"The model has no word of its own for zyzzyva\b.*: what that moves is a guess\.", said[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("0, 300", "The motion 300 is outside the range"), ("0, -1", "The motion -1"), ("0, many", "'many'"), ("", "empty")],
+)
+def test_motions_outside_the_range_are_one_sentence(scene, text, words):
+    scene.curve.value, made = "custom", scene.made
+    scene.custom.value = text
+    assert words in scene.wait().error and scene.made.request.motions != () and "\n" not in scene.error
+    scene.custom.value = "0, 25"  # in the table, but never trained
+    assert scene.wait().error == "" and "25 is outside 2-20" in scene.status.value
+    scene.custom.value = CUSTOM
+    scene.curve.value = "linear"
+    assert scene.wait().made is made
+
+
+def test_a_second_click_while_busy_changes_nothing(scene, said):
+    scene.how["seed"].value = 1
+    scene.wait()
+    scene.how["steps"].value = 40
+    assert scene.make.disabled and not scene.stop.disabled
+    scene.make.click()  # one that was on its way
+    scene.make.click()
+    assert scene.wait().error == "" and scene.made.request.steps == 40
+    assert "Still at work: wait for it, or press Stop." in said
+    assert sum(sentence.startswith("step 1 of 40") for sentence in said) == 1
+    assert not scene.make.disabled and scene.stop.disabled
+
+
+def test_stop_stops_and_make_starts_again(scene, said):
+    last, third = scene.made, threading.Event()
+    scene.status.observe(lambda change: third.set() if "step 3 of 100" in change["new"] else None, names="value")
+    scene.how["steps"].value = 100
+    assert third.wait(60)
+    assert 0 < scene.progress.value < 1
+    scene.stop.click()
+    scene.wait()
+    assert scene.made is last and "the last GIF" in scene.view.value and scene.progress.value == 0
+    assert said[-1] == "stopped: Make starts it again" and scene.error == ""
+    assert not any("step 100 of 100" in sentence for sentence in said)
+    assert scene.make.disabled is False and scene.stop.disabled is True
+    scene.stop.click()  # nothing to stop
+    assert said[-1] == "stopped: Make starts it again"
+    scene.make.click()
+    assert scene.wait().made.request.steps == 100
