@@ -27,6 +27,7 @@ from .training_data import keyed_rng
 
 MOTION_STREAM = 0x3071  # sets these random numbers apart from others drawn for the same (seed, scene)
 STILL_SHARE = 0.04  # targets that do not move at all: m = 0 has to mean "nothing"
+SMALL_SHARE = 0.03  # targets of m = 1, below the paper's range: else its row is never trained, and 0.5 or 1.5 lie between
 INDEX_FILE = "index.json"
 
 
@@ -40,11 +41,14 @@ class Latents(NamedTuple):
 
 
 def random_motions(seed: int, scene: int, count: int) -> list[int]:
-    """Integer motions of one scene's targets: MOTION_MIN .. MOTION_MAX, spread out by strata, now and then 0."""
+    """Integer motions of one scene's targets: MOTION_MIN .. MOTION_MAX, spread out by strata, now and then 0 or 1."""
     rng = keyed_rng(seed, scene, MOTION_STREAM)
     edges = np.linspace(MOTION_MIN, MOTION_MAX + 1, count + 1)
     motions = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int)
-    return [0 if rng.random() < STILL_SHARE else int(m) for m in motions]
+    dice = [rng.random() for _ in motions]
+    return [
+        0 if d < STILL_SHARE else 1 if d < STILL_SHARE + SMALL_SHARE else int(m) for d, m in zip(dice, motions, strict=True)
+    ]
 
 
 def fingerprint(vae: nn.Module) -> str:

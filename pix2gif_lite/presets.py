@@ -56,6 +56,10 @@ class Preset:
     flow_width: int = 64  # ngf
     flow_norm: str = "group"  # "batch" is the reference's; "group" does not mind small batches
     flow_mode: str = "displacement"  # "absolute" only to load and compare with the reference
+    flow_text_maps: int = 16  # channels that IM writes
+    flow_widths: tuple[int, int] | None = (64, 32)  # on the way up, middle and finest scale; None: ngf / 2 and ngf / 4
+    flow_skips: bool = True  # ours: the flow sees the picture at every scale, so it can end where an object does
+    flow_mixing: int = 2  # ours: blocks in which text and picture multiply; the reference has none
     interpolation: str = "bicubic"  # of WNet; "bilinear" is the paper's, and blurs what moves by a fraction of a cell
 
     # the UNet
@@ -122,6 +126,9 @@ PAPER = Preset(
     train_text=False,
     motion_rows=1024,
     flow_norm="batch",
+    flow_widths=None,
+    flow_skips=False,
+    flow_mixing=0,
     interpolation="bilinear",
     unet_channels=(320, 640, 1280, 1280),
     unet_attention=(True, True, True, False),
@@ -157,6 +164,7 @@ TINY = Preset(
     vocab_size=512,
     motion_rows=32,
     flow_width=16,
+    flow_widths=None,
     unet_channels=(16, 32),
     unet_attention=(False, True),
     unet_heads=2,

@@ -47,6 +47,10 @@ def build_components(preset: Preset, captions: Iterable[str] | None = None, seed
             norm=preset.flow_norm,
             flow_mode=preset.flow_mode,
             interpolation=preset.interpolation,
+            text_maps=preset.flow_text_maps,
+            widths=preset.flow_widths,
+            skips=preset.flow_skips,
+            mixing=preset.flow_mixing,
         ),
         "unet": lambda: build_unet(preset),
     }

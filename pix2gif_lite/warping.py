@@ -14,8 +14,7 @@ Shapes, for the paper's latent of 4 x 32 x 32 and text of 77 tokens (B is the ba
                                                      18 x 32 x 32 --> flow0 = F, the only one that warps
 
 The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of the result has exactly one value. Flows are in
-cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what a latent means, nor how c_L
-came about.
+cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what a latent or c_L means.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from torch import Tensor, nn
 
 FLOW_MODES = ("displacement", "absolute")
 INTERPOLATIONS = ("bilinear", "bicubic")
-INJECTED = 16  # IM gives 16 channels of 16 x 16 = 256 numbers
 
 
 class FlowPyramid(NamedTuple):
@@ -39,9 +37,6 @@ class FlowPyramid(NamedTuple):
     flow0: Tensor  # (B, 2, h, w)      F of Eq. 5, warps the latent
     flow1: Tensor  # (B, 2, h/2, w/2)  a feature on the way, for the reader to look at
     flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
-
-
-# ---------------------------------------------------------------------------------------------------------------- WNet
 
 
 def identity_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
@@ -79,40 +74,32 @@ def warp(latents: Tensor, flow: Tensor, mode: str = "displacement", interpolatio
     displacement  flow in cells, added to each cell's own place: zero flow returns the latents; the edge goes on outside
     absolute      the flow IS the place, in grid_sample coordinates, zeros outside; kept to compare with the reference
 
-    Between cells: "bilinear" (the paper), or "bicubic", which blurs less. A whole picture moved by half a cell both ways
-    and decoded is 29.1 dB against 29.9, where D(E(x)) is 33.1 (12 scenes of `val`, 2026-11-23).
+    Between cells: "bilinear" (the paper), or "bicubic", which blurs less: see the model card.
     """
     check_warp(mode, interpolation)
     exact = torch.promote_types(latents.dtype, torch.float32)  # bfloat16 would round places to 1/16 of a cell
-    flow = flow.to(exact)
-    grid = to_sampling_grid(flow) if mode == "displacement" else flow
+    grid = to_sampling_grid(flow.to(exact)) if mode == "displacement" else flow.to(exact)
     padding = "border" if mode == "displacement" else "zeros"
     grid = grid.permute(0, 2, 3, 1)  # (B, h, w, 2), as grid_sample wants it
     warped = F.grid_sample(latents.to(exact), grid, mode=interpolation, padding_mode=padding, align_corners=False)
     return warped.to(latents.dtype)
 
 
-# ------------------------------------------------------------------------------------------------------------------ IM
-
-
 class InjectionModule(nn.Module):
-    """IM: reads the text as 77 channels of length w and writes 16 maps of 16 x 16, the size of FNet's middle scale."""
+    """IM: reads the text as 77 channels of length w and writes `maps` maps of 16 x 16, the size of FNet's middle scale."""
 
-    def __init__(self, width: int = 256, tokens: int = 77) -> None:
+    def __init__(self, width: int = 256, tokens: int = 77, maps: int = 16) -> None:
         super().__init__()
         if width % 256:
             raise ValueError(f"A text of width {width} cannot be strided to 256 numbers: choose a multiple of 256.")
-        self.linear = nn.Conv1d(tokens, INJECTED, kernel_size=3, stride=width // 256, padding=1)  # the reference's name
-        self.norm = nn.LayerNorm((256, INJECTED))
+        self.linear = nn.Conv1d(tokens, maps, kernel_size=3, stride=width // 256, padding=1)  # the reference's name
+        self.norm = nn.LayerNorm((256, maps))
 
     def forward(self, c_L: Tensor) -> Tensor:
-        """Text and motion c_L (B, tokens, width) -> (B, 16, 16, 16)."""
-        x = self.linear(c_L)  # (B, 16, 256)
-        x = F.relu(self.norm(x.transpose(1, 2)))  # (B, 256, 16)
-        return x.transpose(1, 2).reshape(-1, INJECTED, 16, 16)
-
-
-# ---------------------------------------------------------------------------------------------------------------- FNet
+        """Text and motion c_L (B, tokens, width) -> (B, maps, 16, 16)."""
+        x = self.linear(c_L)  # (B, maps, 256)
+        x = F.relu(self.norm(x.transpose(1, 2)))  # (B, 256, maps)
+        return x.transpose(1, 2).unflatten(2, (16, 16))
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -121,12 +108,32 @@ def _norm(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(max(1, channels // 8), channels)  # 8 channels a group: a bias before it is not cancelled
 
 
+class Mixing(nn.Module):
+    """A residual block in which the text, pooled over its tokens, scales and shifts every channel (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, channels: int, text_width: int, norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(_norm(norm, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1))
+        self.norm2 = _norm(norm, channels)
+        self.modulation = nn.Linear(text_width, 2 * channels)
+        self.conv2 = nn.Sequential(nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
+        """(B, C, h, w) and pooled text (B, width) -> (B, C, h, w)."""
+        scale, shift = self.modulation(pooled)[:, :, None, None].chunk(2, dim=1)
+        return x + self.conv2((1 + scale) * self.norm2(self.conv1(x)) + shift)
+
+
 class FlowNet(ModelMixin, ConfigMixin):
     """FNet, Eq. 5: a small U-shape that predicts the flow at three scales, coarse to fine.
 
     Topology and names are the reference's: in every block `.0` is the convolution and `.1` the norm. norm="batch" is
-    its choice, "group" does not mind small batches (with "batch" a convolution's bias does nothing in training:
-    the norm subtracts it). flow_width is ngf, text_width a multiple of 256, flow_mode and interpolation as in `warp`.
+    its choice, "group" does not mind small batches. flow_width is ngf, text_width a multiple of 256, text_maps the channels
+    that IM writes, widths those of the way up (None: ngf / 2, ngf / 4), flow_mode and interpolation as in `warp`. Ours:
+    skips   what the way down saw joins the way up at its own scale. The reference's picture goes through 8 x 8 cells:
+            its flow cannot end where an object does.
+    mixing  blocks in the middle, half as many at the finest scale, in which text and picture multiply ("this object"
+            times "that far"). The reference's flow is one layer away from their sum.
     """
 
     @register_to_config
@@ -139,6 +146,10 @@ class FlowNet(ModelMixin, ConfigMixin):
         norm: str = "group",
         flow_mode: str = "displacement",
         interpolation: str = "bilinear",
+        text_maps: int = 16,
+        widths: tuple[int, int] | None = None,
+        skips: bool = False,
+        mixing: int = 0,
     ) -> None:
         super().__init__()
         if norm not in ("group", "batch"):
@@ -148,20 +159,20 @@ class FlowNet(ModelMixin, ConfigMixin):
             raise ValueError(f"flow_width {flow_width} is not a multiple of 4: the finest scale has a quarter of it.")
 
         def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-            layer = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
-            return nn.Sequential(layer, _norm(norm, outputs), nn.LeakyReLU(0.2))
+            return nn.Sequential(*inter_conv(inputs, outputs, stride), nn.LeakyReLU(0.2))
 
         def deconv(inputs: int, outputs: int) -> nn.Sequential:
             layer = nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
             return nn.Sequential(layer, _norm(norm, outputs), nn.LeakyReLU(0.2))
 
-        def inter_conv(inputs: int, outputs: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), _norm(norm, outputs))
+        def inter_conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1), _norm(norm, outputs))
 
         def head(inputs: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(inputs, 2, kernel_size=3, padding=1), nn.Tanh())
 
         n = flow_width  # comments: the paper's sizes, ngf = 64 and a latent of 32 x 32
+        middle, fine = widths or (n // 2, n // 4)
         self.conv0 = conv(latent_channels, n)  #      4 ->  64, 32 x 32
         self.conv1 = conv(n, n, stride=2)  #         64 ->  64, 16 x 16
         self.conv1_1 = conv(n, 2 * n)  #             64 -> 128
@@ -169,16 +180,25 @@ class FlowNet(ModelMixin, ConfigMixin):
         self.conv2_1 = conv(2 * n, 2 * n)  #         128 -> 128
         self.predict_flow2 = head(2 * n)
 
-        self.injection1 = InjectionModule(text_width, tokens)
-        self.deconv1 = deconv(2 * n, n // 2)  #      128 ->  32, 16 x 16
+        self.injection1 = InjectionModule(text_width, tokens, text_maps)
+        self.deconv1 = deconv(2 * n, middle)  #      128 ->  32, 16 x 16
         self.upsampled_flow2_to_1 = nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1)
-        self.inter_conv1 = inter_conv(n // 2 + 2 + INJECTED, n // 2)  # 50 -> 32
-        self.predict_flow1 = head(n // 2)
+        joined = middle + 2 + text_maps  #           50
+        if mixing:
+            self.merge1, joined = nn.Conv2d(joined, middle, kernel_size=1), middle
+        self.mixing1 = nn.ModuleList(Mixing(middle, text_width, norm) for _ in range(mixing))
+        self.inter_conv1 = inter_conv(joined, middle)  # 50 -> 32
+        self.predict_flow1 = head(middle)
 
-        self.deconv0 = deconv(n // 2 + 2 + INJECTED, n // 4)  # 50 -> 16, 32 x 32
+        self.deconv0 = deconv(joined, fine)  #       50 -> 16, 32 x 32
         self.upsampled_flow1_to_0 = nn.ConvTranspose2d(2, 2, kernel_size=4, stride=2, padding=1)
-        self.inter_conv0 = inter_conv(n // 4 + 2, n // 4)  # 18 -> 16
-        self.predict_flow0 = head(n // 4)
+        self.inter_conv0 = inter_conv(fine + 2, fine)  # 18 -> 16
+        self.mixing0 = nn.ModuleList(Mixing(fine, text_width, norm) for _ in range((mixing + 1) // 2))
+        self.predict_flow0 = head(fine)
+        if skips:
+            self.skip1, self.skip0 = nn.Conv2d(2 * n, middle, kernel_size=1), nn.Conv2d(n, fine, kernel_size=1)
+            for silent in (*self.skip1.parameters(), *self.skip0.parameters()):  # the text has to be heard before details help
+                nn.init.zeros_(silent)
         # Training starts at the identity, within about 0.02 cell, and finds out from there what moves.
         nn.init.normal_(self.predict_flow0[0].weight, std=1e-4)
         nn.init.zeros_(self.predict_flow0[0].bias)
@@ -191,25 +211,36 @@ class FlowNet(ModelMixin, ConfigMixin):
         _, _, h, w = image_latents.shape
         if h % 4 or w % 4:
             raise ValueError(f"A latent of {h} x {w} cells cannot be halved twice: its sides must be multiples of 4.")
+        pooled = c_L.mean(1)  # (B, width), for the mixing blocks
 
         # 1. Down: what is in the picture.
-        x = self.conv0(image_latents)  #           (B,  64, 32, 32)
-        x = self.conv1_1(self.conv1(x))  #         (B, 128, 16, 16)
-        x = self.conv2_1(self.conv2(x))  #         (B, 128,  8,  8)
-        flow2 = self.predict_flow2(x)  #           (B,   2,  8,  8)
+        seen0 = self.conv0(image_latents)  #              (B,  64, 32, 32)
+        seen1 = self.conv1_1(self.conv1(seen0))  #        (B, 128, 16, 16)
+        x = self.conv2_1(self.conv2(seen1))  #            (B, 128,  8,  8)
+        flow2 = self.predict_flow2(x)  #                  (B,   2,  8,  8)
 
         # 2. Middle scale: what is asked for joins in.
-        injected = self.injection1(c_L)  #         (B,  16, 16, 16)
-        x = self.deconv1(x)  #                     (B,  32, 16, 16)
+        injected = self.injection1(c_L)  #                (B,  16, 16, 16)
+        x = self.deconv1(x)  #                            (B,  32, 16, 16)
+        if self.config.skips:
+            x = x + self.skip1(seen1)
         if x.shape[-2:] != injected.shape[-2:]:  # another size or aspect: the text's maps are stretched over it
             injected = F.interpolate(injected, size=x.shape[-2:], mode="bilinear", align_corners=False)
         x = torch.cat([x, self.upsampled_flow2_to_1(flow2), injected.to(x.dtype)], dim=1)  # (B, 50, 16, 16)
-        flow1 = self.predict_flow1(self.inter_conv1(x))  # (B, 2, 16, 16)
+        if self.mixing1:
+            x = self.merge1(x)
+        for block in self.mixing1:
+            x = block(x, pooled)
+        flow1 = self.predict_flow1(self.inter_conv1(x))  # (B,   2, 16, 16)
 
         # 3. Up: the flow of every latent cell.
-        x = self.deconv0(x)  #                     (B,  16, 32, 32)
-        x = torch.cat([x, self.upsampled_flow1_to_0(flow1)], dim=1)  # (B, 18, 32, 32)
-        flow0 = self.predict_flow0(self.inter_conv0(x))  # (B, 2, 32, 32)
+        x = self.deconv0(x)  #                            (B,  16, 32, 32)
+        if self.config.skips:
+            x = x + self.skip0(seen0)
+        x = self.inter_conv0(torch.cat([x, self.upsampled_flow1_to_0(flow1)], dim=1))  # 18 -> 16
+        for block in self.mixing0:
+            x = block(x, pooled)
+        flow0 = self.predict_flow0(x)  #                  (B,   2, 32, 32)
 
         # 4. tanh ends at 1. As a displacement, 1 is half the grid.
         pyramid = FlowPyramid(flow0.float(), flow1.float(), flow2.float())

@@ -448,9 +448,9 @@ def test_a_cache_of_chosen_scenes_is_not_taken_for_another(vae, tmp_path):
 def test_motions_are_spread_and_sometimes_zero():
     drawn = np.array([random_motions(0, scene, 4) for scene in range(500)])
     counts = np.bincount(drawn.ravel(), minlength=21)
-    assert 0.01 < counts[0] / drawn.size < 0.08 and counts[1] == 0
+    assert 0.01 < counts[0] / drawn.size < 0.08 and 0.01 < counts[1] / drawn.size < 0.06
     assert counts[2:].min() > 0.5 * counts[2:].mean() and drawn.max() == 20
-    spread = drawn[(drawn > 0).all(1)]  # strata: every scene has small and large motions
+    spread = drawn[(drawn > 1).all(1)]  # strata: every scene has small and large motions
     assert (spread[:, 0] <= 6).all() and (spread[:, 3] >= 16).all() and (np.diff(spread) >= 0).all()
 
 
