@@ -47,11 +47,10 @@ class StudioControls:
     def __init__(self, w: Any, pictures: Sequence[str]) -> None:
         self._w = w
         full, wrap = w.Layout(width="97%"), w.Layout(display="flex", flex_flow="row wrap")
+        rest = w.Layout(flex="1 1 0%", width="auto", min_width="0")  # what the others of its row leave
         self.gallery, self.ideas = w.Box(layout=wrap), w.Box(layout=wrap)
-        self.picture = w.Dropdown(
-            options=list(pictures), value=pictures[0], description="picture", layout=w.Layout(width="75%")
-        )
-        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Upload", layout=w.Layout(width="22%"))
+        self.picture = w.Dropdown(options=list(pictures), value=pictures[0], description="picture", layout=rest)
+        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Upload", layout=w.Layout(width="120px"))
         self.upload.tooltip = "PNG, JPEG, WebP or GIF of at most 10 MB"  # what a Jupyter server lets through
         self.caption = w.Text(description="caption", placeholder="what moves, and how", continuous_update=False, layout=full)
         self.motion = control(w, "motion", SLIDERS["motion"], live=True)
@@ -59,16 +58,18 @@ class StudioControls:
         self.curve = w.Dropdown(options=list(LISTS), description="curve")
         self.custom = w.Text(value=CUSTOM, description="custom", continuous_update=False, disabled=True)
         self.how = {name: control(w, name, SLIDERS[name], live=False) for name in GUIDANCE}
-        self.make = w.Button(description="Make", button_style="primary", icon="play")
-        self.stop = w.Button(description="Stop", icon="stop", disabled=True)
-        self.progress = w.FloatProgress(min=0, max=1)
+        self.make = w.Button(description="Make", button_style="primary", icon="play", layout=w.Layout(width="110px"))
+        self.stop = w.Button(description="Stop", icon="stop", disabled=True, layout=w.Layout(width="110px"))
+        self.progress = w.FloatProgress(min=0, max=1, layout=rest)
+        for slider in (self.motion, self.frames, *self.how.values()):
+            slider.layout = full
         self.reading, self.status, self.view, self.details, self.style = (w.HTML() for _ in range(5))
         more = w.Accordion(children=[w.VBox([self.frames, self.curve, self.custom]), w.VBox(list(self.how.values()))])
         for k, title in enumerate(("Frames and curve", "Guidance and sampling")):
             more.set_title(k, title)
         more.selected_index, more.layout.width = None, "97%"
         what = [self.gallery, w.HBox([self.picture, self.upload], layout=full), self.caption, self.ideas]
-        work = [w.HBox([self.make, self.stop, self.progress]), self.status]
+        work = [w.HBox([self.make, self.stop, self.progress], layout=full), self.status]
         inputs = w.VBox([*what, self.motion, self.reading, more, *work], layout=w.Layout(width=f"{INPUTS}px"))
         self.box = w.VBox([self.style, w.Box([inputs, self.view], layout=wrap), self.details])
         self.box.add_class("pix2gif-studio")

@@ -73,8 +73,10 @@ def details(made: Made) -> str:
             links.append(f'<span style="color:{QUIET}">{suffix[1:]}: {html.escape(str(error).splitlines()[0])}</span>')
     sheet = as_html(made.sheet, "all frames, each under the motion asked for and the motion measured")
     sheet = sheet.replace("<img ", '<img style="max-width:100%;border-radius:6px" ', 1)
-    code = f'<pre style="white-space:pre-wrap;margin:6px 0">{html.escape(made.code)}</pre>'
-    return f'<div style="margin:6px 2px">{sheet}<div style="margin:6px 0">{" ".join(links)}</div>{code}</div>'
+    legend = f'<div style="color:{QUIET}">motion asked for &gt; motion measured, px at 256 x 256</div>'
+    look = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;margin:6px 0"
+    code = f'<pre style="{look}">{html.escape(made.code)}</pre>'
+    return f'<div style="margin:6px 2px">{sheet}{legend}<div style="margin:6px 0">{" ".join(links)}</div>{code}</div>'
 
 
 def _link(data: bytes, suffix: str) -> str:

@@ -71,13 +71,13 @@ class Made:
 
     @property
     def sheet(self) -> Image.Image:
-        """All frames, eight a row, each under the motion asked for and the motion measured."""
+        """All frames, eight a row, each under the motion asked for > the motion measured."""
         rows = [self.out.frames[k : k + 8] for k in range(0, len(self.out.frames), 8)]
         if len(rows) == 1:
             pairs = zip(self.out.motions, self.measured, strict=True)
-            return contact_sheet(rows, column_labels=[f"{a:.3g} → {b:.1f} px" for a, b in pairs], size=112)
+            return contact_sheet(rows, column_labels=[f"{a:.3g} > {b:.1f} px" for a, b in pairs], size=112)
         ends = [(k, min(k + 7, len(self.measured) - 1)) for k in range(0, len(self.measured), 8)]
-        labels = [" to ".join(f"{self.out.motions[k]:.3g} → {self.measured[k]:.1f} px" for k in pair) for pair in ends]
+        labels = [" to ".join(f"{self.out.motions[k]:.3g} > {self.measured[k]:.1f} px" for k in pair) for pair in ends]
         return contact_sheet(rows, labels, size=112)
 
     def encoded(self, suffix: str) -> bytes:
@@ -91,7 +91,8 @@ class Made:
         """The Python that makes this GIF again."""
         r = self.request
         scales = f"s_T={r.s_T:g}, s_I={r.s_I:g}"
-        call = f"pipe(image, {r.caption!r}, motion={list(r.motions)}, seed={r.seed}, steps={r.steps}, {scales})"
+        motions = [int(m) if m == int(m) else m for m in r.motions]  # 8 reads better than 8.0 and is the same
+        call = f"pipe(image, {r.caption!r}, motion={motions}, seed={r.seed}, steps={r.steps}, {scales})"
         return f'{call}.save("mine.gif", fps={r.fps:g}, loop={r.loop!r})'
 
 

@@ -159,6 +159,7 @@ class GifStudio(StudioControls, Shown):
                 raise asked
             if not asked.caption.strip() and not self.compute.captions[asked.picture]:  # just uploaded
                 remarks = self.compute.remarks.get(asked.picture, [])
+                self.reading.value = self.details.value = ""
                 self.view.value = panel.stage(self.compute.pictures[asked.picture], "your picture", "your picture")
                 self._say(" ".join([*remarks, "Now say what moves in it, or take a suggestion."]))
                 return
@@ -166,7 +167,6 @@ class GifStudio(StudioControls, Shown):
                 made = self._make(asked, check)
             self.made, self.progress.value = made, 1
             self._show(made, f"{len(made.out.frames)} frames made")
-            self.details.value = panel.details(made)
             self._say(" ".join(made.notes) or f"made in {sum(made.out.timings.values()):.1f} s")
         except Superseded:
             if not self.worker.waiting:
@@ -184,19 +184,22 @@ class GifStudio(StudioControls, Shown):
             self.reading.value = panel.reading(max(asked.motions))
             self.view.value = panel.stage(still, "preview: the warped picture", "preview: the warp alone, D(z_W)")
         check(panel.SETTLE)
-        began = time.perf_counter()
+        first: list[float] = []  # when the first step was done, and the share of the work that it was
 
         def advance(state: dict) -> None:
             check()
-            left = (time.perf_counter() - began) * (1 / state["progress"] - 1)
-            self.progress.value = state["progress"]
-            self._say(f"step {state['i'] + 1} of {state['n']}, about {left:.0f} s left")
+            now, done = time.perf_counter(), state["progress"]
+            self.progress.value = done
+            left = f", about {(now - first[0]) * (1 - done) / (done - first[1]):.0f} s left" if first else ""
+            first[:] = first or [now, done]
+            self._say(f"step {state['i'] + 1} of {state['n']}{left}")
 
         return self.compute.make(asked, advance)
 
     def _show(self, made: Made, below: str) -> None:
         self.view.value = panel.stage(made.gif, f"GIF: {made.request.caption}", below)
         self.reading.value = panel.reading(*made.top)
+        self.details.value = panel.details(made)
 
     def _back(self, words: str, bad: bool = False) -> None:
         """Nothing new came of it: the last GIF again, so that stage, reading and downloads speak of the same one."""

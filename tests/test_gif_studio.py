@@ -91,7 +91,7 @@ def test_controls_change_the_gif_and_going_back_is_free(scene, said):
     studio.motion.value = 15
     second = studio.wait().made
     assert second.gif != first.gif and max(second.request.motions) == 15
-    assert any(re.fullmatch(r"step 1 of 2, about \d+ s left", sentence) for sentence in said)
+    assert any(re.fullmatch(r"step 2 of 2, about \d+ s left", sentence) for sentence in said)
     said.clear()
     studio.motion.value = 8
     assert studio.wait().made is first and not any(sentence.startswith("step") for sentence in said)
@@ -155,6 +155,7 @@ def test_an_animated_and_a_transparent_picture_are_taken_and_said(scene, said):
     assert said[-1] == "two.gif is animated: its first frame is taken. Now say what moves in it, or take a suggestion."
     assert scene.compute.pictures["two.gif"].getpixel((9, 9)) == (255, 0, 0) and "your picture" in scene.view.value
     assert scene.caption.value == "" and len(scene.ideas.children) >= 3  # suggestions for a stranger's picture
+    assert scene.reading.value == scene.details.value == ""  # nothing was made of it yet
     scene.ideas.children[0].click()
     assert scene.wait().made.out.frames[0].size == (40, 30) and scene.error == ""
 
