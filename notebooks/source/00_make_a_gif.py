@@ -66,7 +66,7 @@ pipe = Pix2GifPipeline.from_pretrained("lite")
 
 # %% [markdown]
 # ## Slide
-# Pick a scene or upload a picture, and drag **motion**. While you drag, the small picture shows the warp alone (notebook 04); a
+# Pick a scene or upload a picture, and drag **motion**. While you drag, the stage shows the warp alone (notebook 04); a
 # moment later the real frames are there, with the motion that was measured in them beside the one you asked for.
 
 # %%

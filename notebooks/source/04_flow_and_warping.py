@@ -290,6 +290,12 @@ Embedded(
 # Going down, the network sees only the picture: what could move? In the middle the text joins in: what should move, and how far?
 # flow2 is therefore a guess made before anything was asked. Only flow0 warps. flow1 and flow2 are two more channels for the next
 # scale; no loss asks them to be flows, and nothing says that they look like one.
+#
+# That is the reference's. Two things about it limit how exact a flow can be. The whole picture passes through 8 x 8 cells, so F cannot end
+# where an object does and drags the background along. And between the text joining in and F there is one layer, so "this object"
+# *times* "that far" has to be approximated. Lite therefore adds, in the same topology (`FlowNet(skips=, mixing=)`, off at the
+# paper's scale): skips, by which each scale on the way up sees what the way down saw there, and mixing blocks, in which the text
+# scales and shifts channels. The model card compares them with the reference's at equal training time.
 
 # %%
 from pix2gif_lite.text import motion_prompt, tokenize
@@ -315,8 +321,9 @@ show(
 # ### IM: text becomes maps
 # The 77 tokens are treated as 77 *channels* of a signal as long as the text is wide. One strided Conv1d makes 16 channels of 256
 # numbers, and 256 numbers are viewed as 16 x 16. There is no meaning in the order: the module has to learn what to write where.
-# The maps below do not look like the picture, since IM has not seen it. But they differ between two motions, and this is the only way
-# by which words and number reach the flow. By hand, then compared:
+# The maps below do not look like the picture, since IM has not seen it. But they differ between two motions: this is how
+# words and number reach the flow (in the reference the only way; lite's mixing blocks hear the mean of the tokens as well).
+# By hand, then compared:
 
 
 # %%
