@@ -4,6 +4,7 @@ One thread for all tests: their tensors are tiny, and threads that wait for each
 """
 
 import os
+import signal
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never asks the network
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring Ctrl-C
 
 
 @pytest.fixture(scope="module")
