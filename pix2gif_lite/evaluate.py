@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .files import write_whole
-from .measuring import drawn, generate_for, measure, through_autoencoder
+from .measuring import best_warp, drawn, fidelity, generate_for, measure, through_autoencoder
 from .metrics import coherency, psnr
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_MAX
@@ -63,7 +63,7 @@ def run(
     count = min(scenes, QUICK_SCENES) if quick else scenes
     # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
     compared, aside = min(count, max(8, count // 5)), min(count, max(8, count // 8))
-    total = count + 2 * compared + 2 * aside
+    total = count + 2 * compared + 3 * aside
     with tqdm(total=total, unit="scene", desc="evaluate", disable=not progress) as bar:
         options = {"steps": steps, "sampler": sampler, "tick": bar.update}
         chosen = sample_scenes(count, split)
@@ -71,12 +71,14 @@ def run(
         few, many = (fidelity_at(pipe, chosen[:compared], n, sampler, bar.update) for n in (FEW, MANY))
         pairs = measure(pipe, sample_scenes(aside, "test_pairs"), **options)
         opened = measure(pipe, sample_scenes(aside, "test_open"), **options)
+        best = best_flow(pipe, chosen[:aside], bar.update)
     results: dict[str, Any] = {
         "made": provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler}),
         **summarise(frames),
         "few_steps": {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": compared},
         "test_pairs": brief(pairs) | {"scenes": aside},
         "test_open": brief(opened) | {"scenes": aside},
+        "best_flow": best,
         **photographs(pipe),
     }
     score = (frames["moving_psnr"] - frames["ceiling_moving_psnr"]).nanmean(1)
@@ -102,6 +104,22 @@ def fidelity_at(
         if tick:
             tick(len(part.scenes))
     return float(torch.cat(rows).mean())
+
+
+def best_flow(pipe: Pix2GifPipeline, scenes: Sequence[Scene], tick: Any = None) -> dict[str, Any]:
+    """How far below E/D alone the warp would be with the best flow for each frame; None for the variants without a warp."""
+    if pipe.flow_net is None:
+        return {"gap_db": None, "moving_gap_db": None, "still_gap_db": None}
+    gaps: dict[str, list[Tensor]] = {"psnr": [], "moving_psnr": [], "still_psnr": []}
+    for part in drawn(scenes, DEMO_MOTIONS, pipe.config.image_size):
+        start = generate_for(pipe, part, DEMO_MOTIONS, 1, None).flow
+        best = fidelity(best_warp(pipe, part, start), part.exact)
+        ceiling = fidelity(through_autoencoder(pipe, part.exact.image), part.exact)
+        for name, values in gaps.items():
+            values.append(ceiling[name] - best[name])
+        if tick:
+            tick(len(part.scenes))
+    return {name.replace("psnr", "gap_db"): mean(torch.cat(values)) for name, values in gaps.items()} | {"scenes": len(scenes)}
 
 
 def photographs(pipe: Pix2GifPipeline) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch.nn import functional as tf
 from .branches import make_branches
 from .diffusion import alphas_cumprod, sigmas_for
 from .guidance import needed_predictions
+from .losses import warp_loss
 from .metrics import end_point_error, psnr, sharpness, stillness
 from .motion import motion_magnitudes
 from .pipeline import Pix2GifPipeline
@@ -28,6 +29,7 @@ from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .sampling import Denoiser, sample, start
 from .scenes import Frame, Scene, draw
 from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
+from .warping import warp
 
 SCENES_AT_ONCE = 4  # each with all its motions, in one UNet call
 
@@ -152,6 +154,35 @@ def flow_error(flow: Tensor, exact: Frame) -> Tensor:
     size = exact.image.shape[-1]
     fine = tf.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False) * (MOTION_SIZE / flow.shape[-1])
     return end_point_error(fine, exact.flow * (MOTION_SIZE / size), exact.moving & ~exact.occluded)
+
+
+def search_flow(source: Tensor, target: Tensor, flow: Tensor, how: Any, steps: int = 150) -> Tensor:
+    """The flow (B, 2, h, w), in cells, that brings the warped source nearest to the target in L_W, both (B, C, h, w).
+
+    A local search (Adam) from `flow`: a still better one may exist. `how`: an object with flow_mode and interpolation.
+    """
+    flow = flow.clone().requires_grad_(True)
+    adam = torch.optim.Adam([flow], lr=0.03)
+    for _ in range(steps):
+        loss = warp_loss(warp(source, flow, how.flow_mode, how.interpolation), target)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return flow.detach()
+
+
+@torch.no_grad()
+def best_warp(pipe: Pix2GifPipeline, part: Drawn, flow: Tensor) -> Tensor:
+    """D(z_W) by the flow searched for each exact frame from the flow (N K, 2, h, w): (N K, 3, S, S).
+
+    What no FNet can pass, whatever it learns: beyond it is the UNet's.
+    """
+    how, device = pipe.flow_net.config, pipe.vae.device
+    source, target = (encode(pipe, picture.to(device)).float() for picture in (part.source, part.exact.image))
+    source = source.repeat_interleave(len(flow) // len(source), 0)
+    with torch.enable_grad():
+        flow = search_flow(source, target, flow.to(source), how)
+    return decode(pipe, warp(source, flow, how.flow_mode, how.interpolation))
 
 
 def measure(

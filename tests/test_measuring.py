@@ -49,6 +49,19 @@ def test_the_warp_alone_is_the_decoded_source_latent_moved_by_the_flow(pipe, sce
     assert_close(made.warped, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_known_flow_is_found_again(pipe, scenes):
+    torch.manual_seed(0)
+    z = torch.nn.functional.interpolate(torch.randn(2, 4, 6, 6), size=(16, 16), mode="bicubic")
+    known = torch.zeros(2, 2, 16, 16)
+    known[0, 0], known[1, 1] = 0.7, -0.4
+    how = pipe.flow_net.config
+    found = measuring.search_flow(z, warp(z, known, interpolation=how.interpolation), 0 * known, how)
+    assert_close(found[..., 4:12, 4:12].mean((2, 3)), known[..., 4:12, 4:12].mean((2, 3)), atol=0.05, rtol=0)
+    (part,) = measuring.drawn(scenes, [6, 11], TINY.image_size)
+    best = measuring.best_warp(pipe, part, torch.zeros(6, 2, 16, 16))
+    assert best.shape == part.exact.image.shape and not torch.equal(best[0], best[1])
+
+
 def test_exact_frames_score_best_and_copies_score_as_worked_out_by_hand(scenes):
     (part,) = measuring.drawn(scenes, [6, 19], 64)
     perfect = measuring.fidelity(part.exact.image, part.exact)
