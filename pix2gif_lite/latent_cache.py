@@ -95,7 +95,7 @@ def cache_scenes(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     made_from = {"autoencoder": fingerprint(vae), "scenes": scenes, "targets": targets, "size": size}
-    made_from |= {"split": split, "seed": seed, "shard": shard}
+    made_from |= {"split": split, "seed": seed, "shard": shard, "shares": [STILL_SHARE, SMALL_SHARE]}
     made_from |= {name: sorted(chosen) for name, chosen in (("subjects", subjects), ("actions", actions)) if chosen is not None}
     _check_index(folder / INDEX_FILE, made_from)
 

@@ -72,7 +72,7 @@ class Preset:
 
     # the diffusion process
     prediction_type: str = "v_prediction"
-    residual: float | None = 0.15  # s: the UNet says how x_0 differs from z_W, this far on average; None: it says v itself
+    residual: float | None = 0.07  # s: the UNet says how x_0 differs from z_W, this far on average; None: it says v itself
     train_timesteps: int = 1000  # T
     beta_start: float = 0.00085
     beta_end: float = 0.012

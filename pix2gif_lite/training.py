@@ -18,14 +18,17 @@ from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
 from .hardware import choose_precision
 from .latent_cache import cache_scenes, fingerprint
-from .loading import PARTS, load_component
+from .loading import INDEX, PARTS, load_component
 from .model import Pix2GifModel
 from .model_job import ModelJob
 from .presets import Preset
-from .pretrained import build_components
+from .pretrained import build_components, resolve_weights
 from .training_data import PictureSource
 from .training_loop import Run, fit
 
+READ_BY = ("residual", "prediction_type", "scale_image_latents")  # what a UNet's output means
+FLOW_SIZES = {"flow_width": "flow_width", "text_maps": "flow_text_maps", "widths": "flow_widths"}  # FlowNet's: the preset's
+FLOW_SIZES |= {"skips": "flow_skips", "mixing": "flow_mixing", "norm": "flow_norm", "flow_mode": "flow_mode"}
 SAMPLING_FIELDS = ("sampler", "sampling_steps", "spacing", "s_T", "s_I", "s_M", "name", "steps", "autoencoder")
 
 
@@ -114,12 +117,17 @@ def train_model(
     run = _run(preset, preset, out, steps, minutes, seed, options)
     if vae is None and init is None:
         raise ValueError("The model needs an autoencoder: give vae, the folder that train_autoencoder saved.")
+    if only == "unet" and init is None:
+        raise ValueError(
+            "only='unet' keeps the warp as it is, and there is none yet: give init, weights whose warp is trained."
+        )
     if not isinstance(vae, AutoencoderKL):
         vae = load_component(init if vae is None else vae, "vae")
     if init is None:
         parts = build_components(preset, seed=seed)
     else:
         parts = {name: load_component(init, name) for name in PARTS if name != "vae"}
+        _check_init(init, parts["flow_net"], preset, only)
         if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
             parts["flow_net"].register_to_config(interpolation=preset.interpolation)
     model = Pix2GifModel.from_parts(parts, preset)
@@ -137,6 +145,26 @@ def train_model(
     for name, part in {**parts, "vae": vae}.items():
         part.save_pretrained(Path(out) / name)
     return summary
+
+
+def _check_init(init: str | Path, flow_net: Any, preset: Preset, only: str | None) -> None:
+    """ValueError where weights do not fit the preset: another FlowNet, or a UNet that stays and would be read otherwise."""
+    for name, field in FLOW_SIZES.items() if flow_net is not None else ():
+        found, wanted = _plain({name: flow_net.config[name]})[name], _plain({name: getattr(preset, field)})[name]
+        if found != wanted:
+            raise ValueError(
+                f"The FlowNet of {str(init)!r} has {name}={found}, the preset {field}={wanted}: change the preset."
+            )
+    index = Path(resolve_weights(init)) / INDEX
+    if only == "warp" and index.is_file():
+        saved = json.loads(index.read_text(encoding="utf-8"))
+        for name in READ_BY:
+            wanted = getattr(preset, name)
+            if saved.get(name, wanted) != wanted:
+                raise ValueError(
+                    f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it must stay so "
+                    "where the warp is trained alone. Change the preset, or leave only='warp' out."
+                )
 
 
 def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int, options: dict[str, Any]) -> Run:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 from dataclasses import replace
 
@@ -583,6 +584,38 @@ def test_model_resumes_to_the_bit_and_saves_its_parts(model_run, vae, tmp_path):
     assert more["steps"] == 1 and "val_loss" not in more
     with pytest.raises(ValueError, match="needs an autoencoder"):
         train_model(TINY, tmp_path / "none", steps=1)
+
+
+def test_a_half_resumes_to_the_bit_and_leaves_the_other_as_it_was(model_run, vae, tmp_path):
+    before, _ = model_run
+    options = dict(
+        QUICK, init=before, vae=vae, scenes=6, targets=2, held_out=2, steps=6, latents=before / "latents", only="warp"
+    )
+    train_model(TINY, tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt, match="after step 3"):
+        train_model(TINY, tmp_path / "broken", callback=interrupt_at(3), callback_every=3, **options)
+    with pytest.raises(ValueError, match="another only"):
+        train_model(TINY, tmp_path / "broken", resume=True, **options | {"only": None})
+    train_model(TINY, tmp_path / "broken", resume=True, **options)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    for name, kept in (("unet", True), ("flow_net", False)):
+        old, new = (load_component(folder, name).state_dict() for folder in (before, tmp_path / "whole"))
+        assert all(torch.equal(old[key], new[key]) for key in old) == kept
+
+
+def test_weights_that_do_not_fit_the_preset_are_refused(model_run, vae, tmp_path):
+    before, _ = model_run
+    options = dict(QUICK, vae=vae, scenes=4, targets=1, held_out=0, steps=1)
+    with pytest.raises(ValueError, match="skips=True, the preset flow_skips=False"):
+        train_model(TINY.with_changes(flow_skips=False), tmp_path, init=before, **options)
+    with pytest.raises(ValueError, match="give init"):
+        train_model(TINY, tmp_path, only="unet", **options)
+    start = tmp_path / "start"
+    shutil.copytree(before, start)
+    (start / "model_index.json").write_text(json.dumps({"residual": 0.5}))
+    with pytest.raises(ValueError, match="residual=0.5"):
+        train_model(TINY, tmp_path / "out", init=start, only="warp", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_model_learns(vae, tmp_path):
