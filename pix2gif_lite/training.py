@@ -162,8 +162,8 @@ def _check_init(init: str | Path, flow_net: Any, preset: Preset, only: str | Non
             wanted = getattr(preset, name)
             if saved.get(name, wanted) != wanted:
                 raise ValueError(
-                    f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it must stay so "
-                    "where the warp is trained alone. Change the preset, or leave only='warp' out."
+                    f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it must stay "
+                    "so where the warp is trained alone. Change the preset, or leave only='warp' out."
                 )
 
 
