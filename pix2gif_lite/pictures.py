@@ -63,7 +63,7 @@ def open_image(
         return _decode(image, _quoted(source), background)
 
 
-def open_upload(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, list[str]]:
+def open_upload(data: bytes, name: str) -> tuple[Image.Image, list[str]]:
     """A picture that came as the bytes of a file, as `open_image` opens one, without touching the disk.
 
     Returns it with what had to be decided, in sentences: of an animation the first frame is taken, transparent parts are
@@ -71,7 +71,7 @@ def open_upload(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[I
     """
     if not data:
         raise _empty(repr(name))
-    image = _judged(io.BytesIO(data), repr(name), max_pixels)
+    image = _judged(io.BytesIO(data), repr(name), MAX_PIXELS)
     picture, remarks = _decode(image, repr(name)), []
     if getattr(image, "is_animated", False) and image.format != "MPO":
         remarks.append(f"{name} is animated: its first frame is taken.")

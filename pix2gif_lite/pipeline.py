@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
+from torch import Tensor
 
 from .branches import make_branches
 from .canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_pil, to_source, to_tensor, work_size
@@ -30,10 +31,10 @@ from .model import Pix2GifModel
 from .noise import NOISES, FrameNoise
 from .presets import Preset
 from .pretrained import resolve_weights
-from .request import check_interval, check_motions, check_scales, check_seed, warn_untrained
+from .request import check_interval, check_motions, check_scales, check_seed, untrained_note
 from .result import Clock, Pix2GifOutput
-from .sampling import Denoiser, get_sampler, sample, start
-from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
+from .sampling import Denoiser, get_sampler, part_of, sample, start
+from .text import NULL_PROMPT, cut_note, encode_text, motion_prompt, tokenize
 
 BATCH_FRAMES = 16  # frames in one UNet call, times the branches of the guidance
 
@@ -125,6 +126,21 @@ class Pix2GifPipeline(DiffusionPipeline):
         """Length of the motion table (motions are 0 .. rows - 1); None for the base variant, which has none."""
         return None if self.motion_embedding is None else self.motion_embedding.config.rows
 
+    @property
+    def image_scale(self) -> float:
+        """What E(c_I) is multiplied by before FNet and the UNet see it."""
+        return self.vae.config.scaling_factor if self.config.scale_image_latents else 1.0
+
+    def work_size(self, source: Image.Image) -> tuple[int, int]:
+        """(width, height) px at which the models work on a picture."""
+        return work_size(source.size, self.config.image_size, math.lcm(32, self.vae.downsampling * self.model.latent_multiple))
+
+    @torch.inference_mode()
+    def encode(self, source: Image.Image) -> Tensor:
+        """E of an upright RGB picture at its work size, (1, 4, h, w), as D takes it: `image_scale` is still to come."""
+        work = to_tensor(source.resize(self.work_size(source), Image.Resampling.LANCZOS))
+        return self.vae.encode(work.to(self._execution_device, self.vae.dtype)).latent_dist.mode()
+
     @torch.inference_mode()
     def __call__(
         self,
@@ -144,6 +160,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         detail: bool = True,
         output_size: int | tuple[int, int] | None = None,
         callback: Callable[[dict], None] | None = None,
+        quiet: bool = False,
     ) -> Pix2GifOutput:
         """One frame for each motion, from one picture.
 
@@ -157,12 +174,12 @@ class Pix2GifPipeline(DiffusionPipeline):
         output_size  longest side in px or (width, height); None: the picture's own
         callback     gets the sampler's dict at each step, with `frames`, the indices of the frames in it, and `progress`,
                      the share done (0-1); may raise to stop
+        quiet        do not warn: what there is to say of the request is in the output's `notes` either way
         None takes the weights' own default. Raises ValueError or FileNotFoundError on bad input, before any model runs.
         """
         # 0. Everything that can be refused is refused here.
         c = self.config
         motions = check_motions(motion, self.motion_rows)
-        warn_untrained(motions)
         prompts = {m: motion_prompt(caption, m) for m in motions if m != 0}
         scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T, s_M)
         interval = check_interval(interval)
@@ -176,22 +193,20 @@ class Pix2GifPipeline(DiffusionPipeline):
             generator = torch.Generator().manual_seed(check_seed(seed))
         source = to_source(image)
         size = fit_size(source.size, output_size)
-        if prompts:
-            self._warn_if_cut(max(prompts.values(), key=len))
+        notes = untrained_note(motions) + cut_note(self.tokenizer, prompts.values())
+        for note in () if quiet else notes:
+            warnings.warn(note, stacklevel=3)  # at the caller's line, beyond the wrapper of inference_mode
 
         # 1. The picture.
         clock, device, model = Clock("encode", "condition", "sample", "decode"), self._execution_device, self.model
-        dtype, scaling = self.unet.dtype, self.vae.config.scaling_factor
-        width, height = work_size(source.size, c.image_size, math.lcm(32, self.vae.downsampling * model.latent_multiple))
-        cells = (height // self.vae.downsampling, width // self.vae.downsampling)
+        cells = [side // self.vae.downsampling for side in reversed(self.work_size(source))]
         still = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
         frames: list[Image.Image] = [still] * len(motions)
         flow = torch.zeros(len(motions), 2, *cells)
         if not prompts:  # nothing moves: the picture itself, and no model
-            return Pix2GifOutput(frames, motions, flow, clock.times, source)
-        work = to_tensor(source.resize((width, height), Image.Resampling.LANCZOS)).to(device, self.vae.dtype)
-        latent = self.vae.encode(work).latent_dist.mode()  # (1, 4, h, w), unscaled
-        E = (latent * scaling if c.scale_image_latents else latent).to(dtype)
+            return Pix2GifOutput(frames, motions, flow, clock.times, source, notes)
+        latent = self.encode(source)
+        E = (latent * self.image_scale).to(self.unet.dtype)
         decoded = self.vae.decode(latent).sample if detail and model.uses_warp else None  # detail needs a flow
         lost = None if decoded is None else lost_detail(still, decoded)
         clock.lap("encode")
@@ -218,11 +233,12 @@ class Pix2GifPipeline(DiffusionPipeline):
 
             denoiser = Denoiser(model, ac, c.prediction_type, branches, *scales, interval)
             first, later = noises.batch(n)
-            report = None if callback is None else _report_to(callback, rows, number, len(parts))
+            report = None if callback is None else part_of(callback, rows, number, len(parts))
             z = sample(sampler, denoiser, start(first, sigmas), sigmas, later, report)
             clock.lap("sample")
 
-            for k, frame, f in zip(rows, self.vae.decode((z / scaling).to(self.vae.dtype)).sample.split(1), F, strict=True):
+            z = (z / self.vae.config.scaling_factor).to(self.vae.dtype)
+            for k, frame, f in zip(rows, self.vae.decode(z).sample.split(1), F, strict=True):
                 full = resize(frame.float(), size)
                 if lost is not None:
                     full = add_detail(full, lost, f[None], explained(frame, decoded, f[None]))
@@ -231,16 +247,4 @@ class Pix2GifPipeline(DiffusionPipeline):
                     frames[j], flow[j] = picture, f
             clock.lap("decode")
         self.maybe_free_model_hooks()
-        return Pix2GifOutput(frames, motions, flow, clock.times, source)
-
-    def _warn_if_cut(self, prompt: str) -> None:
-        length, limit = len(self.tokenizer(prompt)["input_ids"]), self.tokenizer.model_max_length
-        if length > limit:
-            warnings.warn(f"The caption is {length} tokens long and is cut to {limit}: shorten it.", stacklevel=4)
-
-
-def _report_to(callback: Callable[[dict], None], rows: list[int], number: int, parts: int) -> Callable[[dict], None]:
-    def report(state: dict) -> None:
-        callback({**state, "frames": rows, "progress": (number + (state["i"] + 1) / state["n"]) / parts})
-
-    return report
+        return Pix2GifOutput(frames, motions, flow, clock.times, source, notes)

@@ -1,4 +1,4 @@
-"""What a user asks for, checked before any model runs: motions, guidance scales, seed, device, folder.
+"""What a user asks for, checked before any model runs: motions, loss weights, guidance scales, seed, device, folder.
 
 A GIF is a list of magnitudes m_1 .. m_N, one a frame, all from the same picture: a curve m(k) over the frames. This file
 imports nothing heavy, so that the command line can refuse a request within milliseconds.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import uuid
-import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -72,15 +71,14 @@ def check_motions(motion: Real | Iterable[Real], rows: int | None = None) -> lis
     return motions
 
 
-def warn_untrained(motions: Iterable[float]) -> None:
-    """Warns of motions outside 2-20, the range trained with; 0, the picture itself, is fine."""
+def untrained_note(motions: Iterable[float]) -> list[str]:
+    """A sentence about motions outside 2-20, the range trained with, or nothing; 0, the picture itself, is fine."""
     untrained = sorted({m for m in motions if m != 0 and not MOTION_MIN <= m <= MOTION_MAX})
-    if untrained:
-        names = ", ".join(f"{m:g}" for m in untrained[:5]) + (", ..." if len(untrained) > 5 else "")
-        limits = f"{MOTION_MIN}-{MOTION_MAX}, the range the model was trained with"
-        warnings.warn(
-            f"Motion {names} is outside {limits}: it may not be followed.", stacklevel=4
-        )  # the caller of the pipeline
+    if not untrained:
+        return []
+    names = ", ".join(f"{m:g}" for m in untrained[:5]) + (", ..." if len(untrained) > 5 else "")
+    limits = f"{MOTION_MIN}-{MOTION_MAX}, the range the model was trained with"
+    return [f"Motion {names} is outside {limits}: it may not be followed."]
 
 
 def check_scales(s_I: Real, s_T: Real, s_M: Real | None = None) -> tuple[float, float, float | None]:

@@ -23,6 +23,7 @@ class Pix2GifOutput:
     flow: Tensor  # F, (N, 2, h, w), backward, in latent cells, x then y; zeros for m = 0 and for variants without a warp
     timings: dict[str, float]  # seconds: encode, condition (text, flow and warp), sample, decode
     source: Image.Image = field(repr=False)  # the picture as it was read, upright RGB
+    notes: list[str] = field(default_factory=list)  # what was warned of, in sentences
 
     def save(self, path: str | os.PathLike, fps: float = 4, loop: str = "forward", palette: str = "auto") -> Path:
         """Write .gif, .webp or .mp4 (by suffix), see `save_animation`. Returns the path."""

@@ -143,6 +143,15 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, sigmas: Tensor, callback: Callback | N
     return x
 
 
+def part_of(callback: Callback, rows: list[int], number: int, parts: int) -> Callback:
+    """A callback for part `number` of `parts` of the work, frames `rows`: it adds `frames` and `progress`, the share done."""
+
+    def report(state: dict) -> None:
+        callback({**state, "frames": rows, "progress": (number + (state["i"] + 1) / state["n"]) / parts})
+
+    return report
+
+
 SAMPLERS: dict[str, Callable[..., Tensor]] = {"euler_ancestral": euler_ancestral, "dpmpp_2m": dpmpp_2m}
 
 

@@ -8,9 +8,10 @@ paper's own measure (Alg. 1): see `calibrate`.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count as count_from
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,14 @@ def _scene(split: str, seed: int, index: int, attempt: int = 0) -> Scene:
     return Scene(split, seed, index, backdrop, details, tuple(actors), caption(rng, clauses, backdrop, still))
 
 
+def endless_scenes(split: str, seed: int = 0) -> Iterator[Scene]:
+    """The scenes of a split in the order of `sample_scenes`, without an end, each found when it is asked for."""
+    as_drawn = split in ("train", "test_pairs")
+    for index in count_from(0):
+        tries = (_scene(split, seed, index, k) for k in count_from(0))
+        yield next(scene for scene in tries if as_drawn or readable(scene))
+
+
 def sample_scenes(
     count: int,
     split: str = "train",
@@ -98,9 +107,7 @@ def sample_scenes(
         raise ValueError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
     if subjects is not None or actions is not None:
         return _chosen(count, split, seed, subjects, actions)
-    if split in ("train", "test_pairs"):
-        return [_scene(split, seed, index) for index in range(count)]
-    return [next(s for k in count_from(0) if readable(s := _scene(split, seed, index, k))) for index in range(count)]
+    return list(islice(endless_scenes(split, seed), count))
 
 
 def _chosen(count: int, split: str, seed: int, subjects, actions) -> list[Scene]:

@@ -6,20 +6,18 @@ Request --> preview   D(z_W) at the largest motion: the warp alone, one frame, n
 
 from __future__ import annotations
 
-import math
 import re
-import warnings
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
 import torch
 from PIL import Image
 
 from .actions import SUITS
-from .canvas import to_pil, to_source, to_tensor, work_size
+from .canvas import to_pil, to_source
 from .captions import PHRASES, article
 from .casting import HELD_OUT_ACTIONS
 from .gifs import encode_animation
@@ -27,12 +25,18 @@ from .pictures import open_upload
 from .pipeline import Pix2GifPipeline
 from .request import check_motions
 from .result import Pix2GifOutput
-from .scenes import Scene, sample_scenes
+from .scenes import Scene, endless_scenes
 from .sheets import contact_sheet
 from .text import motion_prompt, tokenize
 
-KEPT = 32  # GIFs kept in memory
+KEPT = 200_000_000  # bytes of frames kept in memory; the newest GIF is kept whatever its size
 LARGEST = 512  # px, longest side of an uploaded picture here: its GIF has to travel to a browser
+SCALED = """from PIL import Image
+from pix2gif_lite.pictures import open_image
+
+image = open_image({name!r})
+image.thumbnail(({side}, {side}), Image.Resampling.LANCZOS)
+"""  # what `Studio.add_upload` does to a larger one
 GALLERY_SEED = 2026  # of the `test` scenes: a whale that jumps comes first
 IDEAS = ("a red balloon is rising", "a boat is sailing to the right", "a butterfly is growing")  # for a stranger's picture
 
@@ -58,9 +62,9 @@ class Made:
 
     request: Request
     out: Pix2GifOutput
-    gif: bytes
     measured: list[float]  # of each frame, px at 256 x 256
-    notes: list[str]  # what the pipeline warned of
+    notes: list[str]  # what there is to say of the request, in sentences
+    scaled: bool = False  # an upload larger than `LARGEST`
     _files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -80,6 +84,16 @@ class Made:
         labels = [" to ".join(f"{self.out.motions[k]:.3g} > {self.measured[k]:.1f} px" for k in pair) for pair in ends]
         return contact_sheet(rows, labels, size=112)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its frames in memory."""
+        return sum(frame.width * frame.height * 3 for frame in self.out.frames)
+
+    @property
+    def gif(self) -> bytes:
+        """The animation as a GIF."""
+        return self.encoded(".gif")
+
     def encoded(self, suffix: str) -> bytes:
         """The animation as the bytes of a ".gif", ".webp" or ".mp4" file; an mp4 needs PyAV."""
         if suffix not in self._files:
@@ -93,7 +107,8 @@ class Made:
         scales = f"s_T={r.s_T:g}, s_I={r.s_I:g}"
         motions = [int(m) if m == int(m) else m for m in r.motions]  # 8 reads better than 8.0 and is the same
         call = f"pipe(image, {r.caption!r}, motion={motions}, seed={r.seed}, steps={r.steps}, {scales})"
-        return f'{call}.save("mine.gif", fps={r.fps:g}, loop={r.loop!r})'
+        before = SCALED.format(name=r.picture, side=LARGEST) if self.scaled else ""
+        return f'{before}{call}.save("mine.gif", fps={r.fps:g}, loop={r.loop!r})'
 
 
 class Studio:
@@ -110,6 +125,8 @@ class Studio:
             self.pictures[name] = to_pil(scene.at(0, 256).image[0])
             self.captions[name] = scene.caption
             self._ideas[name] = suggestions(scene)
+        self._scaled: set[str] = set()
+        self._lock = threading.Lock()  # around pictures and GIFs: an upload comes from another thread than `make`
         self._made: OrderedDict[Request, Made] = OrderedDict()
         self._latents: dict[str, tuple[Image.Image, torch.Tensor]] = {}
 
@@ -137,15 +154,17 @@ class Studio:
         """A picture that a user sent, by its name here, at most `LARGEST` px a side. Raises ValueError where it is none
         that can be opened; nothing is written to the disk."""
         picture, remarks = open_upload(data, name)
-        if max(picture.size) > LARGEST:
+        if scaled := max(picture.size) > LARGEST:
             before = picture.size
             picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
             size = " x ".join(map(str, picture.size))
             remarks.append(f"{name} is scaled down from {before[0]} x {before[1]} to {size} px.")
-        self.pictures[name], self.remarks[name] = picture, remarks
-        self.captions.setdefault(name, "")
-        for request in [r for r in list(self._made) if r.picture == name]:
-            self._made.pop(request, None)
+        with self._lock:
+            self.pictures[name], self.remarks[name] = picture, remarks
+            self.captions.setdefault(name, "")
+            (self._scaled.add if scaled else self._scaled.discard)(name)
+            for request in [r for r in self._made if r.picture == name]:
+                del self._made[request]
         return name
 
     @torch.inference_mode()
@@ -157,63 +176,58 @@ class Studio:
         m, pipe = max(check_motions(request.motions, self.pipe.motion_rows)), self.pipe
         if m == 0 or pipe.flow_net is None or not request.caption.strip():
             return None
-        model, device = pipe.model, pipe.unet.device
         picture = self.pictures[request.picture]
-        seen, latents = self._latents.get(request.picture, (None, None))
+        seen, latent = self._latents.get(request.picture, (None, None))
         if seen is not picture:  # another picture may have been uploaded under that name
-            source = to_source(picture)
-            multiple = math.lcm(32, pipe.vae.downsampling * model.latent_multiple)
-            size = work_size(source.size, pipe.config.image_size, multiple)
-            work = to_tensor(source.resize(size, Image.Resampling.LANCZOS)).to(device, pipe.vae.dtype)
-            latents = pipe.vae.encode(work).latent_dist.mode()
-            self._latents[request.picture] = picture, latents
-        scale = pipe.vae.config.scaling_factor if pipe.config.scale_image_latents else 1.0
-        c_L = model.condition(
-            tokenize(pipe.tokenizer, [motion_prompt(request.caption, m)]).to(device), torch.tensor([m], device=device)
-        )
-        _, z_W = model.warp(latents * scale, c_L)
-        return to_pil(pipe.vae.decode(z_W / scale).sample[0].float())
+            latent = pipe.encode(to_source(picture))
+            self._latents[request.picture] = picture, latent
+        ids = tokenize(pipe.tokenizer, [motion_prompt(request.caption, m)]).to(latent.device)
+        c_L = pipe.model.condition(ids, torch.tensor([m], device=latent.device))
+        _, z_W = pipe.model.warp((latent * pipe.image_scale).to(pipe.unet.dtype), c_L)
+        return to_pil(pipe.vae.decode((z_W / pipe.image_scale).to(pipe.vae.dtype)).sample[0])
 
     def known(self, request: Request) -> Made | None:
         """The GIF of a request, if it was made before."""
-        if request in self._made:
-            self._made.move_to_end(request)
-        return self._made.get(request)
+        with self._lock:
+            if request in self._made:
+                self._made.move_to_end(request)
+            return self._made.get(request)
 
     def make(self, request: Request, callback: Callable[[dict], None] | None = None) -> Made:
         """The GIF of a request, from the cache if it was made before. Errors: those of the pipeline."""
         if (made := self.known(request)) is not None:
             return made
-        r, picture = request, self.pictures[request.picture]
-        same = next((m for q, m in list(self._made.items()) if replace(q, fps=r.fps, loop=r.loop) == r), None)
+        r = request
+        with self._lock:
+            picture, scaled = self.pictures[r.picture], r.picture in self._scaled
+            same = next((m for q, m in self._made.items() if replace(q, fps=r.fps, loop=r.loop) == r), None)
         if same is not None:  # the same frames at another speed
-            made = Made(r, same.out, b"", same.measured, same.notes)
+            made = Made(r, same.out, same.measured, same.notes, scaled)
         else:
             options = {"seed": r.seed, "s_T": r.s_T, "s_I": r.s_I, "steps": r.steps}
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always", UserWarning)
-                out = self.pipe(picture, r.caption, list(r.motions), callback=callback, **options)
-            notes = [str(w.message) for w in said if w.category is UserWarning]
+            out = self.pipe(picture, r.caption, list(r.motions), callback=callback, quiet=True, **options)
+            notes = list(out.notes)
             if strange := self.spelt(r.caption):
                 notes.append(f"The model has no word of its own for {', '.join(strange)}: what that moves is a guess.")
-            made = Made(r, out, b"", out.measured(), list(dict.fromkeys(notes)))
-        made.gif = made.encoded(".gif")
-        if self.pictures[r.picture] is picture:  # else another one was uploaded under that name meanwhile
-            self._made[r] = made
-        while len(self._made) > KEPT:
-            self._made.popitem(last=False)
+            made = Made(r, out, out.measured(), notes, scaled)
+        made.encoded(".gif")  # so that what cannot be saved is refused here, and not kept
+        with self._lock:
+            if self.pictures[r.picture] is picture:  # else another one was uploaded under that name meanwhile
+                self._made[r] = made
+            while len(self._made) > 1 and sum(each.size for each in self._made.values()) > KEPT:
+                self._made.popitem(last=False)
         return made
 
 
 def gallery(wanted: int, seed: int = GALLERY_SEED) -> list[Scene]:
     """Held-out scenes to choose from, of one subject each and no subject twice: `wanted` of them, or one a subject."""
     chosen: dict[str, Scene] = {}
-    for size in count(1):
-        for scene in sample_scenes(8 * size, "test", seed)[8 * (size - 1) :]:
-            if len(scene.actors) == 1 and len(chosen) < wanted:
-                chosen.setdefault(scene.subjects[0], scene)
-        if len(chosen) >= min(wanted, len(SUITS)):
-            return list(chosen.values())
+    scenes = endless_scenes("test", seed)
+    while len(chosen) < min(wanted, len(SUITS)):
+        scene = next(scenes)
+        if len(scene.actors) == 1:
+            chosen.setdefault(scene.subjects[0], scene)
+    return list(chosen.values())
 
 
 def suggestions(scene: Scene) -> tuple[str, ...]:

@@ -140,6 +140,12 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> Tens
     return torch.tensor(ids, dtype=torch.int64)
 
 
+def cut_note(tokenizer: PreTrainedTokenizerFast, prompts: Iterable[str]) -> list[str]:
+    """A sentence where the longest of the prompts is longer than the tokenizer allows, or nothing."""
+    length, limit = len(tokenizer(max(prompts, key=len, default=""))["input_ids"]), tokenizer.model_max_length
+    return [] if length <= limit else [f"The caption is {length} tokens long and is cut to {limit}: shorten it."]
+
+
 def build_text_encoder(preset: Preset, tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
     """CLIP's text model with the preset's sizes, random weights, for this tokenizer's ids."""
     widening = 2 if preset.train_text else 4  # CLIP's own feed-forward is 4 wide; 2 is enough for a small one trained here

@@ -1,6 +1,7 @@
 """What a user may ask the pipeline for: everything else is refused before a model runs, in a sentence."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -66,8 +67,13 @@ def test_warnings(pipe, picture):
     with pytest.warns(UserWarning, match="Motion 1, 25 is outside 2-20") as caught:
         pipe(picture, CAPTION, [0, 1, 2, 20, 25], steps=1)
     assert caught[0].filename == __file__
-    with pytest.warns(UserWarning, match="tokens long"):
-        pipe(picture, "word " * 100, 4, steps=1)
+    with pytest.warns(UserWarning) as caught:
+        out = pipe(picture, "word " * 100, [4, 25], steps=1)
+    assert out.notes == [str(each.message) for each in caught] and len(out.notes) == 2 and "tokens long" in out.notes[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pipe(picture, "word " * 100, [4, 25], steps=1, quiet=True).notes == out.notes
+        assert pipe(picture, CAPTION, [0, 4], steps=1).notes == []
 
 
 def test_lists_as_text():

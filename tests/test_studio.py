@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pix2gif_lite import studio as module
 from pix2gif_lite.casting import HELD_OUT_ACTIONS
 from pix2gif_lite.pictures import read_frames
-from pix2gif_lite.studio import KEPT, LARGEST, Request, Studio, gallery, suggestions, uploaded
+from pix2gif_lite.studio import LARGEST, Request, Studio, gallery, suggestions, uploaded
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_the_preview_is_the_decoded_warp(studio):
     preview = studio.preview(request)
     assert preview.size == (64, 64)
     flow = pipe(studio.pictures[request.picture], request.caption, [8]).flow
-    latents = studio._latents[request.picture][1] * pipe.vae.config.scaling_factor
+    latents = pipe.encode(studio.pictures[request.picture]) * pipe.vae.config.scaling_factor
     from pix2gif_lite.canvas import to_pil
     from pix2gif_lite.warping import warp
 
@@ -81,15 +83,19 @@ def test_another_speed_is_the_same_frames(studio):
     assert faster.out is first.out and len(faster.gif) == len(first.gif) and faster.gif != first.gif
 
 
-def test_only_the_last_gifs_are_kept(studio):
-    first = ask(studio, seed=100, motions=(0, 4))
-    studio.make(first)
-    for fps in range(1, KEPT):
-        studio.make(ask(studio, seed=100, motions=(0, 4), fps=fps + 0.5))
-    assert studio.known(first) is not None  # which makes it the newest
-    studio.make(ask(studio, seed=100, motions=(0, 4), fps=40))
-    studio.make(ask(studio, seed=100, motions=(0, 4), fps=41))
-    assert studio.known(first) is not None and studio.known(ask(studio, seed=100, motions=(0, 4), fps=1.5)) is None
+def test_gifs_are_kept_up_to_so_many_bytes_and_the_newest_always(studio, monkeypatch):
+    requests = [ask(studio, seed=100, motions=(0, 4), fps=fps) for fps in (1, 2, 3, 4)]
+    size = studio.make(requests[0]).size
+    assert size == 2 * 256 * 256 * 3
+    monkeypatch.setattr(module, "KEPT", 3 * size)
+    studio.make(requests[1])
+    studio.make(requests[2])
+    assert studio.known(requests[0]) is not None  # which makes it the newest
+    studio.make(requests[3])
+    assert [studio.known(request) is not None for request in requests] == [True, False, True, True]
+    monkeypatch.setattr(module, "KEPT", size - 1)
+    last = studio.make(requests[1])
+    assert [studio.known(request) for request in requests] == [None, last, None, None]
 
 
 def test_a_picture_replaced_meanwhile_is_not_taken_for_the_new_one(studio):
@@ -100,10 +106,23 @@ def test_a_picture_replaced_meanwhile_is_not_taken_for_the_new_one(studio):
     assert studio.make(request).out.frames[0].getpixel((0, 0)) == (0, 0, 255)
 
 
-def test_uploads_are_scaled_down_and_their_code_still_makes_the_same(studio):
-    name = studio.add_upload("wide.png", png("red", (1200, 600)))
-    assert studio.pictures[name].size == (LARGEST, LARGEST // 2)
-    assert studio.remarks[name] == [f"wide.png is scaled down from 1200 x 600 to {LARGEST} x {LARGEST // 2} px."]
+@pytest.mark.parametrize(("name", "mode"), [("wide.png", "RGBA"), ("wide.jpg", "RGB"), ("wide.gif", "P")])
+def test_uploads_are_scaled_down_and_their_code_still_makes_the_same(studio, name, mode, tmp_path, monkeypatch):
+    picture = Image.merge("RGB", [Image.effect_noise((1200, 600), 90) for _ in range(3)]).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    monkeypatch.chdir(tmp_path)
+    picture.save(name)
+    data = (tmp_path / name).read_bytes()
+    assert studio.add_upload(name, data) == name and studio.pictures[name].size == (LARGEST, LARGEST // 2)
+    assert studio.remarks[name][-1] == f"{name} is scaled down from 1200 x 600 to {LARGEST} x {LARGEST // 2} px."
+    made = studio.make(ask(studio, picture=name, caption="a ball is rolling", motions=(0, 8)))
+    names = {"pipe": studio.pipe}
+    exec(made.code, names)
+    assert names["image"].tobytes() == studio.pictures[name].tobytes()
+    assert (tmp_path / "mine.gif").read_bytes() == made.gif
+    studio.add_upload(name, png("red"))  # a small one under that name
+    assert "thumbnail" not in studio.make(made.request).code
 
 
 def test_words_without_a_token_of_their_own_are_named(studio):
@@ -115,6 +134,14 @@ def test_words_without_a_token_of_their_own_are_named(studio):
     made = studio.make(ask(studio, caption="a zyzzyva is rising", motions=(0, 25), steps=1))
     assert len(made.notes) == 2 and "25 is outside 2-20" in made.notes[0] and "zyzzyva" in made.notes[1]
     assert studio.make(ask(studio, caption="a a a", steps=1)).notes == []
+
+
+def test_a_warning_from_elsewhere_is_neither_swallowed_nor_taken_for_a_note(studio):
+    with pytest.warns(UserWarning) as caught:
+        request = ask(studio, caption="a a a", motions=(0, 26), steps=1)
+        made = studio.make(request, lambda state: warnings.warn("from elsewhere", stacklevel=1))
+    assert [str(each.message) for each in caught] == ["from elsewhere"]  # no page shows what the studio says itself
+    assert len(made.notes) == 1 and "26 is outside 2-20" in made.notes[0]
 
 
 def test_motions_outside_the_table_are_refused_before_any_model_runs(studio):
