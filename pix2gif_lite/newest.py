@@ -55,13 +55,15 @@ class Newest:
                 self._thread.start()
             self._turn.notify_all()
 
-    def stop(self) -> None:
-        """Give up what is being done and what waits."""
+    def stop(self) -> bool:
+        """Give up what is being done and what waits. Returns whether there was anything."""
         with self._turn:
+            dropped = self.busy
             if self._slot and not self._working:
                 self.changed(False)
             self._slot, self._stopped = [], self._working
             self._turn.notify_all()
+            return dropped
 
     def wait(self, seconds: float = 120) -> None:
         """Return when nothing is left to do. Raises TimeoutError after that many seconds."""

@@ -12,7 +12,6 @@ from PIL import Image
 from .sheets import as_html
 from .studio import Made
 
-SETTLE = 0.25  # s a control must rest before the real frames are made
 STAGE, TILE = 288, 46  # px: the GIF's side on screen, a gallery tile's
 QUIET, BAD = "var(--jp-ui-font-color2, #616161)", "var(--jp-error-color1, #b3261e)"
 KINDS = {".gif": "image/gif", ".mp4": "video/mp4"}
@@ -69,8 +68,9 @@ def details(made: Made) -> str:
     for suffix in KINDS:
         try:
             links.append(_link(made.encoded(suffix), suffix))
-        except (ImportError, ValueError, OSError) as error:  # an mp4 needs PyAV
-            links.append(f'<span style="color:{QUIET}">{suffix[1:]}: {html.escape(str(error).splitlines()[0])}</span>')
+        except Exception as error:  # an mp4 needs PyAV, and a codec raises what it likes; the other file is there all the same
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            links.append(f'<span style="color:{QUIET}">{suffix[1:]}: {html.escape(why)}</span>')
     sheet = as_html(made.sheet, "all frames, each under the motion asked for and the motion measured")
     sheet = sheet.replace("<img ", '<img style="max-width:100%;border-radius:6px" ', 1)
     legend = f'<div style="color:{QUIET}">motion asked for &gt; motion measured, px at 256 x 256</div>'

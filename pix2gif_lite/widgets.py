@@ -14,6 +14,8 @@ from .sheets import Embedded, as_html
 from .studio import Made, Request, Studio, uploaded
 
 __all__ = ["Embedded", "Explorer", "GifStudio", "as_html"]
+SETTLE = 0.25  # s a control must rest before the real frames are made
+STOPPING, TOO_LATE = "stopping after this step", "Nothing is left to stop: Make starts it again."
 
 
 def _ipywidgets() -> Any:
@@ -165,8 +167,8 @@ class GifStudio(StudioControls, Shown):
                 return
             if (made := self.compute.known(asked)) is None:
                 made = self._make(asked, check)
-            self.made, self.progress.value = made, 1
             self._show(made, f"{len(made.out.frames)} frames made")
+            self.made, self.progress.value = made, 1  # after it: what cannot be shown is not gone back to
             self._say(" ".join(made.notes) or f"made in {sum(made.out.timings.values()):.1f} s")
         except Superseded:
             if not self.worker.waiting:
@@ -183,7 +185,7 @@ class GifStudio(StudioControls, Shown):
         if (still := self.compute.preview(asked)) is not None:
             self.reading.value = panel.reading(max(asked.motions))
             self.view.value = panel.stage(still, "preview: the warped picture", "preview: the warp alone, D(z_W)")
-        check(panel.SETTLE)
+        check(SETTLE)
         first: list[float] = []  # when the first step was done, and the share of the work that it was
 
         def advance(state: dict) -> None:
@@ -213,6 +215,8 @@ class GifStudio(StudioControls, Shown):
 
     def _busy(self, busy: bool) -> None:
         self.make.disabled, self.stop.disabled = busy, not busy
+        if not busy and STOPPING in self.status.value:  # the click came after the last sentence about the work
+            self._say(TOO_LATE)
 
     def _again(self, button: Any) -> None:
         if self.worker.busy:  # a click that was on its way when the button was disabled
@@ -222,8 +226,9 @@ class GifStudio(StudioControls, Shown):
 
     def _give_up(self, button: Any) -> None:
         if self.worker.busy:
-            self._say("stopping after this step")
-            self.worker.stop()
+            self._say(STOPPING)
+            if not self.worker.stop():  # it ended between the two: nothing else would take that sentence away
+                self._say(TOO_LATE)
 
     def _moved(self, change: Any) -> None:
         own = self.curve.value == "custom"

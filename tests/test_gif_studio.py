@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import struct
-import threading
 import zlib
 
 import pytest
@@ -195,34 +194,3 @@ def test_motions_outside_the_range_are_one_sentence(scene, text, words):
     scene.custom.value = CUSTOM
     scene.curve.value = "linear"
     assert scene.wait().made is made
-
-
-def test_a_second_click_while_busy_changes_nothing(scene, said):
-    scene.how["seed"].value = 1
-    scene.wait()
-    scene.how["steps"].value = 40
-    assert scene.make.disabled and not scene.stop.disabled
-    scene.make.click()  # one that was on its way
-    scene.make.click()
-    assert scene.wait().error == "" and scene.made.request.steps == 40
-    assert "Still at work: wait for it, or press Stop." in said
-    assert sum(sentence.startswith("step 1 of 40") for sentence in said) == 1
-    assert not scene.make.disabled and scene.stop.disabled
-
-
-def test_stop_stops_and_make_starts_again(scene, said):
-    last, third = scene.made, threading.Event()
-    scene.status.observe(lambda change: third.set() if "step 3 of 100" in change["new"] else None, names="value")
-    scene.how["steps"].value = 100
-    assert third.wait(60)
-    assert 0 < scene.progress.value < 1
-    scene.stop.click()
-    scene.wait()
-    assert scene.made is last and "the last GIF" in scene.view.value and scene.progress.value == 0
-    assert said[-1] == "stopped: Make starts it again" and scene.error == ""
-    assert not any("step 100 of 100" in sentence for sentence in said)
-    assert scene.make.disabled is False and scene.stop.disabled is True
-    scene.stop.click()  # nothing to stop
-    assert said[-1] == "stopped: Make starts it again"
-    scene.make.click()
-    assert scene.wait().made.request.steps == 100

@@ -47,7 +47,7 @@ def test_stop_gives_up_what_is_done_and_what_waits():
     gate = Gate()
     gate.begin(1)
     gate.newest.submit(2)
-    gate.newest.stop()
+    assert gate.newest.stop() is True
     with pytest.raises(TimeoutError, match="Still at work after 0.05 s"):
         gate.newest.wait(0.05)
     gate.finish()
@@ -55,7 +55,7 @@ def test_stop_gives_up_what_is_done_and_what_waits():
     gate.begin(3)  # still usable, and the old stop is forgotten
     gate.finish()
     assert gate.done == [3]
-    gate.newest.stop()  # nothing to stop
+    assert gate.newest.stop() is False  # nothing to stop
     assert gate.told == [True, False, True, False]
 
 

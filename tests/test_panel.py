@@ -67,6 +67,18 @@ def test_downloads_are_whole_files_and_the_code_is_readable(made):
     assert "motion=[0, 4, 8]" in shown and "&lt;b&gt;whale" in shown and "<b>whale" not in shown
 
 
+def test_whatever_a_codec_raises_the_gif_is_there(made, monkeypatch):
+    encoded, error = type(made).encoded, RuntimeError()  # one without words
+
+    def broken(self, suffix):
+        if suffix == ".mp4":
+            raise error
+        return encoded(self, suffix)
+
+    monkeypatch.setattr(type(made), "encoded", broken)
+    assert embedded(panel.details(made), "image/gif") == made.gif and "mp4: RuntimeError<" in panel.details(made)
+
+
 def test_without_pyav_the_gif_is_there_and_a_sentence_says_what_the_mp4_needs(made, monkeypatch):
     made._files.pop(".mp4", None)
     monkeypatch.setitem(sys.modules, "av", None)  # how Python says that a module is not to be had
