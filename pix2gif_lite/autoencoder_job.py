@@ -20,7 +20,19 @@ from .scenes import draw, sample_scenes
 from .training_data import PictureBatch, PictureSource, held_out_crops, keyed_noise, keyed_rng
 from .warping import to_sampling_grid, warp
 
+LOSS_WEIGHTS = {"l1": 1.0, "square": 4.0, "edges": 0.5}  # the KL's is the preset's
 POSTERIOR_STREAM, WARP_STREAM = 0x9057, 0x3A79  # set apart random numbers drawn for the same (seed, number)
+
+
+def reconstruction_terms(decoded: Tensor, image: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """The terms l1, square and edges (see `AutoencoderJob`) of pictures (B, 3, H, W), each pixel weighted by (B, 1, H, W)."""
+    error = decoded - image
+    across, down = (error.diff(dim=d).abs() * weight.narrow(d, 1, error.shape[d] - 1) for d in (-1, -2))
+    return {
+        "l1": (weight * error.abs()).mean(),
+        "square": (weight * error.square()).mean(),
+        "edges": across.mean() + down.mean(),
+    }
 
 
 class AutoencoderJob(nn.Module):
@@ -59,7 +71,7 @@ class AutoencoderJob(nn.Module):
         self.interpolation = preset.interpolation
         self.source, self.seed, self.image_size = source, seed, preset.image_size
         self.equivariance, self.moving_weight, self.max_cells = equivariance, moving_weight, max_cells
-        self.weights = weights or {"l1": 1.0, "square": 4.0, "edges": 0.5, "kl": preset.autoencoder.kl_weight}
+        self.weights = weights or LOSS_WEIGHTS | {"kl": preset.autoencoder.kl_weight}
         self.held_out = held_out
         self._tests: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -111,15 +123,8 @@ class AutoencoderJob(nn.Module):
         z, image, known = self.moved(mean + noise * (0.5 * logvar).exp(), batch.image, batch.numbers)
         decoded = self.vae.decode(z).sample.float()
 
-        weight = known * (1 + self.moving_weight * batch.moving)
-        error = decoded - image
-        across, down = (error.diff(dim=d).abs() * weight.narrow(d, 1, error.shape[d] - 1) for d in (-1, -2))
-        terms = {
-            "l1": (weight * error.abs()).mean(),
-            "square": (weight * error.square()).mean(),
-            "edges": across.mean() + down.mean(),
-            "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
-        }
+        terms = reconstruction_terms(decoded, image, known * (1 + self.moving_weight * batch.moving))
+        terms["kl"] = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         terms["loss"] = sum(self.weights[name] * value for name, value in terms.items())
         return terms
 

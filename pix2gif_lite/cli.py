@@ -118,7 +118,9 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", choices=("model", "autoencoder"), default="model", help="(default: model)")
+    parser.add_argument(
+        "what", nargs="?", choices=("model", "autoencoder", "decoder"), default="model", help="(default: model)"
+    )
     parser.add_argument("--preset", choices=tuple(PRESETS), default="lite", help="sizes and rates (default: lite)")
     parser.add_argument("--variant", choices=VARIANTS, help="the paper's ablation (default: the preset's)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights, log, checkpoints and samples")

@@ -100,8 +100,10 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError(f"Training the model on your own GIFs (--data {args.data}) is not in this version: leave it out.")
     if args.data and not os.path.isdir(args.data):
         raise FileNotFoundError(f"There is no folder {args.data!r}: give one with pictures, or leave --data out.")
-    if autoencoder and (args.vae or args.variant or args.scenes or args.only or args.loss):
+    if args.what != "model" and (args.vae or args.variant or args.only or args.loss or (autoencoder and args.scenes)):
         raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
+    if args.what == "decoder" and not args.init:
+        raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
     if args.decoder_only and not (autoencoder and args.init):
         raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
     check_folder(out)
@@ -114,7 +116,7 @@ def train(args: argparse.Namespace) -> None:
         command = f"pix2gif-lite train autoencoder --preset {preset.name} --out runs/vae"
         raise ValueError(f"The model needs an autoencoder: run `{command}`, then give --vae runs/vae.")
     from . import samples
-    from .training import train_autoencoder, train_model
+    from .training import train_autoencoder, train_decoder, train_model
 
     common = {
         "steps": args.steps,
@@ -133,12 +135,16 @@ def train(args: argparse.Namespace) -> None:
             summary = train_autoencoder(
                 preset, out, photos=args.data, callback=samples.of_autoencoder, decoder_only=args.decoder_only, **common
             )
+        elif args.what == "decoder":
+            summary = train_decoder(preset, out, **common)
         else:
             summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
+        if not autoencoder:
             samples.whole_pipeline(preset, out).save_config(out)  # now the folder is one that --weights takes
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"The checkpoint in {out} is kept: the same command with --resume goes on.") from None
-    print(f"{out}: trained for {summary['steps']} steps, samples in {out / samples.FOLDER}")
+    where = f", samples in {out / samples.FOLDER}" if (out / samples.FOLDER).is_dir() else ""
+    print(f"{out}: trained for {summary['steps']} steps{where}")
     for name, value in summary.items():
         print(f"  {name}: {f'{value:.4g}' if isinstance(value, float) else value}")
 

@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL
 
 from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
+from .decoder_job import DecoderJob
 from .hardware import choose_precision
 from .latent_cache import cache_scenes, fingerprint
 from .loading import INDEX, PARTS, load_component
@@ -23,6 +24,7 @@ from .model import Pix2GifModel
 from .model_job import ModelJob
 from .presets import Preset
 from .pretrained import build_components, resolve_weights
+from .scenes import sample_scenes
 from .training_data import PictureSource
 from .training_loop import Run, fit
 
@@ -143,6 +145,41 @@ def train_model(
     settings |= {"scenes": scenes, "targets": targets, "autoencoder": fingerprint(vae), "only": only}
     summary = fit(job, run, settings)
     for name, part in {**parts, "vae": vae}.items():
+        part.save_pretrained(Path(out) / name)
+    return summary
+
+
+def train_decoder(
+    preset: Preset,
+    out: str | Path,
+    init: str | Path,
+    *,
+    scenes: int = 4000,
+    targets: int = 4,
+    latents: str | Path | None = None,
+    photo_share: float = 0.15,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train D of the weights `init` on what their model makes (`DecoderJob`); saves all parts below `out`. `fit`'s summary.
+
+    scenes, targets, latents   as in `train_model`; photo_share as in `train_autoencoder`; options: fields of `Run`
+    """
+    run = _run(preset, preset.autoencoder, out, steps, minutes, seed, options)
+    parts = {name: load_component(init, name) for name in PARTS}
+    _check_init(init, parts["flow_net"], preset, "warp")  # the UNet stays here too
+    vae, precision = parts["vae"], choose_precision(run.mixed_precision, run.cpu)
+    folder = Path(out) / "latents" if latents is None else Path(latents)
+    cached = {"size": preset.image_size, "mixed_precision": precision, "progress_bar": run.progress_bar}
+    data = cache_scenes(vae.eval(), folder, scenes, targets, split="train", seed=seed, **cached)
+    photos = PictureSource(preset.image_size, seed, 1.0) if photo_share else None
+    model, drawn = Pix2GifModel.from_parts(parts, preset), sample_scenes(scenes, "train", seed)
+    job = DecoderJob(preset, model, parts["tokenizer"], vae, data, drawn, photos, photo_share, seed=seed)
+    settings = {"job": "decoder", "autoencoder": fingerprint(vae), "batch_size": run.batch_size, "seed": seed}
+    summary = fit(job, run, settings | {"scenes": scenes, "targets": targets, "photo_share": photo_share})
+    for name, part in parts.items():
         part.save_pretrained(Path(out) / name)
     return summary
 

@@ -168,6 +168,8 @@ def test_motion_outside_the_trained_range_is_a_note(generate, capsys):
         (["train", "--out", "x", "--init", "no-such-weights"], "'no-such-weights'"),
         (["train", "--out", "/proc/x"], "'/proc'"),
         (["train", "--out", "x", "--only", "text"], "'text'"),
+        (["train", "decoder", "--out", "x"], "--init"),
+        (["train", "decoder", "--out", "x", "--init", "lite", "--only", "warp"], "--only"),
         (["train", "--out", "x", "--loss", "wrap=1"], "'wrap'"),
         (["train", "autoencoder", "--out", "x", "--loss", "warp=1"], "--loss"),
         (["train", "--out", "x", "--steps", "0"], "'0'"),

@@ -1,0 +1,147 @@
+"""The decoder's last lesson: to decode what the model makes, not only what E makes. The loop is training_loop.py's.
+
+A generated latent is a warped one: where an object's edge passes through a cell, one look-up cannot serve both sides, and
+D, which knows only what E writes there, smears it. Here E and the model stay as they are, and D learns the exact later
+frame from the latent that the model would give for it (its estimate of x_0 from pure noise), so that everything which was
+trained on the latents stays right. Beside it, so that nothing is forgotten, E's own latents of frames and of photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from .autoencoder_job import LOSS_WEIGHTS, reconstruction_terms
+from .diffusion import alphas_cumprod, predict_x0
+from .latent_cache import Latents
+from .metrics import psnr
+from .model import Pix2GifModel
+from .presets import DEMO_MOTIONS, Preset
+from .scenes import Scene, draw, sample_scenes
+from .text import motion_prompt, tokenize
+from .training_data import PictureSource, keyed_noise, keyed_rng
+
+DECODER_STREAM, NOISE_STREAM = 0xDEC0, 0x4DEC  # set apart random numbers drawn for the same (seed, number)
+
+
+class DecoderBatch(NamedTuple):
+    """What D trains on. Latents are unscaled; those of a photograph are zeros, and E is asked."""
+
+    image: Tensor  # (B, 3, S, S) in [-1, 1], what D has to give
+    moving: Tensor  # (B, 1, S, S) float, 1 where something moves
+    source: Tensor  # (B, 4, h, w) E(c_I)
+    own: Tensor  # (B, 4, h, w) E of the picture
+    input_ids: Tensor  # (B, tokens)
+    motion: Tensor  # (B,) int64
+    noise: Tensor  # (B, 4, h, w)
+    made: Tensor  # (B,) bool: decode the model's latent
+    is_photo: Tensor  # (B,) bool
+
+
+class DecoderJob(nn.Module):
+    """D on the model's latents (`made_share` of the scenes), on E's own, and on photographs (all that `photos` gives).
+
+    `scenes` are those that `latents` were made of, in their order. The loss terms are the autoencoder's.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        model: Pix2GifModel,
+        tokenizer: PreTrainedTokenizerFast,
+        vae: AutoencoderKL,
+        latents: Latents,
+        scenes: Sequence[Scene],
+        photos: PictureSource | None = None,
+        photo_share: float = 0.15,
+        made_share: float = 0.7,
+        moving_weight: float = 3.0,
+        seed: int = 0,
+        held_out: int = 12,
+    ) -> None:
+        super().__init__()
+        if len(scenes) != len(latents.source):
+            raise ValueError(
+                f"{len(scenes)} scenes do not match {len(latents.source)} cached ones: give those they were made of."
+            )
+        self.preset, self.tokenizer, self.latents, self.scenes, self.seed = preset, tokenizer, latents, scenes, seed
+        self.photos, self.photo_share, self.made_share = photos, photo_share if photos else 0.0, made_share
+        self.moving_weight, self.held_out = moving_weight, held_out
+        self.model, self.vae = model.requires_grad_(False), vae.requires_grad_(False)
+        for part in (vae.decoder, vae.post_quant_conv):
+            if part is not None:
+                part.requires_grad_(True)
+        self.scale = float(vae.config.scaling_factor)
+        self.image_scale = self.scale if preset.scale_image_latents else 1.0
+        self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
+
+    def train(self, mode: bool = True) -> DecoderJob:
+        """The model stays in eval mode."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def batch(self, numbers: Sequence[int]) -> DecoderBatch:
+        """Sample n: a photograph's crop, or a pair of the cache with its later frame drawn, all keyed by (seed, n)."""
+        rngs = [keyed_rng(self.seed, n, DECODER_STREAM) for n in numbers]
+        is_photo = [bool(rng.random() < self.photo_share) for rng in rngs]
+        made = [bool(rng.random() < self.made_share) and not photo for rng, photo in zip(rngs, is_photo, strict=True)]
+        entries = [int(rng.integers(len(self.scenes))) for rng in rngs]
+        frames = [int(rng.integers(self.latents.target.shape[1])) for rng in rngs]
+        motion = self.latents.motion[entries, frames]
+        drawn = draw([self.scenes[k] for k in entries], motion.tolist(), self.preset.image_size)
+        image, moving = drawn.image, drawn.moving.float()
+        for row in np.flatnonzero(is_photo):
+            image[row], moving[row] = torch.from_numpy(self.photos.sample(numbers[row])[0]), 0
+        prompts = [motion_prompt(self.latents.captions[k], m) for k, m in zip(entries, motion.tolist(), strict=True)]
+        source, own = self.latents.source[entries].float(), self.latents.target[entries, frames].float()
+        noise = keyed_noise(self.seed, numbers, source.shape[1:], NOISE_STREAM)
+        ids = tokenize(self.tokenizer, prompts)
+        return DecoderBatch(image, moving, source, own, ids, motion, noise, torch.tensor(made), torch.tensor(is_photo))
+
+    @torch.no_grad()
+    def generated(self, source: Tensor, input_ids: Tensor, motion: Tensor, noise: Tensor) -> Tensor:
+        """The model's x_0 from pure noise, unscaled (B, 4, h, w): the first step of every sampler."""
+        c_L, image = self.model.condition(input_ids, motion), self.image_scale * source
+        _, z_W = self.model.warp(image, c_L)
+        t = torch.full((len(source),), self.preset.train_timesteps - 1, device=source.device)
+        prediction = self.model(noise, t, image, z_W, c_L)
+        return predict_x0(noise, prediction, t, self.alphas_cumprod, self.preset.prediction_type).float() / self.scale
+
+    def forward(self, batch: DecoderBatch) -> dict[str, Tensor]:
+        z, made, photo = batch.own.clone(), batch.made, batch.is_photo
+        if made.any():
+            z[made] = self.generated(batch.source[made], batch.input_ids[made], batch.motion[made], batch.noise[made])
+        if photo.any():
+            with torch.no_grad():
+                z[photo] = self.vae.encode(batch.image[photo]).latent_dist.mode().float()
+        decoded = self.vae.decode(z).sample.float()
+        terms = reconstruction_terms(decoded, batch.image, 1 + self.moving_weight * batch.moving)
+        return {"loss": sum(LOSS_WEIGHTS[name] * value for name, value in terms.items()), **terms}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """PSNR in dB on scenes of `val`, of D on the model's latents and on E's own: whole picture, moving region."""
+        scenes = sample_scenes(self.held_out, "val")
+        if not scenes:
+            return {}
+        motion = [DEMO_MOTIONS[k % len(DEMO_MOTIONS)] for k in range(len(scenes))]
+        frame, rest = (draw(scenes, m, self.preset.image_size) for m in (motion, [0] * len(scenes)))
+        device = self.alphas_cumprod.device
+        image, moving = frame.image.to(device), frame.moving.to(device)
+        source, own = (self.vae.encode(x.to(device)).latent_dist.mode().float() for x in (rest.image, frame.image))
+        ids = tokenize(self.tokenizer, [motion_prompt(s.caption, m) for s, m in zip(scenes, motion, strict=True)])
+        noise = keyed_noise(0, range(len(scenes)), source.shape[1:], NOISE_STREAM).to(device)
+        z = self.generated(source, ids.to(device), torch.tensor(motion, device=device), noise)
+        measured = {}
+        for name, latent in (("made", z), ("own", own)):
+            decoded = self.vae.decode(latent).sample.float().clamp(-1, 1)
+            measured[f"psnr_{name}"] = float(psnr(decoded, image).mean())
+            measured[f"psnr_{name}_moving"] = float(psnr(decoded, image, moving).nanmean())
+        return measured

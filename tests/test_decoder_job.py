@@ -1,0 +1,89 @@
+"""D's last lesson: its latents are the sampler's own first step, its pictures the exact frames, and nothing but D changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pix2gif_lite import measuring
+from pix2gif_lite.decoder_job import DecoderJob
+from pix2gif_lite.latent_cache import cache_scenes, fingerprint
+from pix2gif_lite.loading import PARTS, load_component
+from pix2gif_lite.presets import TINY
+from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.scenes import draw, sample_scenes
+from pix2gif_lite.training import train_decoder
+from pix2gif_lite.training_data import PictureSource
+
+OPTIONS = {"scenes": 6, "targets": 2, "photo_share": 0.0, "progress_bar": False, "cpu": True, "mixed_precision": "no"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    for name, part in build_components(TINY, ["a red balloon is rising"] * 20).items():
+        part.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def latents(weights, tmp_path_factory):
+    return cache_scenes(load_component(weights, "vae"), tmp_path_factory.mktemp("latents"), 6, 2, 64, progress_bar=False)
+
+
+def test_latents_are_the_samplers_first_step_and_pictures_the_exact_frames(pipe, latents):
+    scenes = sample_scenes(6, "train")
+    job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, made_share=0.5, held_out=2).eval()
+    (part,) = measuring.drawn(scenes[:2], [6, 13], TINY.image_size)
+    with torch.no_grad():
+        source = pipe.vae.encode(part.source).latent_dist.mode().repeat_interleave(2, 0)
+        one = measuring.generate_for(pipe, part, [6, 13], 1, "dpmpp_2m")
+        noise = torch.cat([torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(s.index)) for s in scenes[:2]])
+        prompts = [measuring.motion_prompt(s.caption, m) for s in scenes[:2] for m in (6, 13)]
+        ids = measuring.tokenize(pipe.tokenizer, prompts)
+        z = job.generated(source, ids, torch.tensor([6, 13] * 2), noise.repeat_interleave(2, 0))
+        assert_close(pipe.vae.decode(z).sample.clamp(-1, 1), one.image, atol=2e-3, rtol=0)
+
+    batch = job.batch(range(40))
+    assert 8 < batch.made.sum() < 32 and not batch.is_photo.any()
+    alone = job.batch([17])
+    assert torch.equal(alone.image[0], batch.image[17]) and torch.equal(alone.noise[0], batch.noise[17])
+    found = 0
+    for k in range(40):  # each picture is some scene of the cache, drawn at the motion that the text and M are told
+        for i, scene in enumerate(scenes):
+            if torch.equal(batch.source[k], latents.source[i].float()):
+                exact = draw([scene], [int(batch.motion[k])], TINY.image_size)
+                assert_close(batch.image[k], exact.image[0])
+                found += 1
+    assert found == 40
+    with pytest.raises(ValueError, match="5 scenes do not match 6"):
+        DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes[:5])
+
+
+def test_only_the_decoder_learns_and_the_models_pictures_get_better(weights, tmp_path):
+    measured = []
+    train_decoder(
+        TINY, tmp_path, weights, steps=24, batch_size=4, callback=measured.append, callback_every=6, ema_decay=0.5, **OPTIONS
+    )
+    assert measured[-1]["psnr_made"] > measured[0]["psnr_made"] + 0.5
+    old, new = ({name: load_component(folder, name) for name in PARTS} for folder in (weights, tmp_path))
+    assert fingerprint(old["vae"]) == fingerprint(new["vae"])
+    assert old["vae"].config.scaling_factor == new["vae"].config.scaling_factor
+    for name in ("text_encoder", "motion_embedding", "flow_net", "unet"):
+        before, after = old[name].state_dict(), new[name].state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before), name
+    changed = {k.split(".")[0] for k, v in old["vae"].state_dict().items() if not torch.equal(v, new["vae"].state_dict()[k])}
+    assert "decoder" in changed and not changed & {"encoder", "quant_conv"}
+
+
+def test_photographs_are_kept_in_mind(pipe, latents):
+    photos = PictureSource(TINY.image_size, 0, 1.0)
+    job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, sample_scenes(6, "train"), photos, 0.5)
+    batch = job.batch(range(20))
+    assert 4 < batch.is_photo.sum() < 16 and not (batch.is_photo & batch.made).any()
+    assert not batch.moving[batch.is_photo].any()
+    terms = job(batch)
+    terms["loss"].backward()
+    assert all(p.grad is not None for p in pipe.vae.decoder.parameters()) and pipe.unet.conv_in.weight.grad is None
+    job.zero_grad()
