@@ -63,7 +63,7 @@ def generate(
     ac = alphas_cumprod(c)
     sigmas, _ = sigmas_for(c.sampling_steps if steps is None else steps, ac, c.spacing, sampler)
     # 1. the pictures and the texts
-    E = encode(pipe, source.to(device)) * (scaling if c.scale_image_latents else 1.0)
+    E = encode(pipe, source.to(device)) * pipe.image_scale
     E = E.to(dtype).repeat_interleave(K, 0)
     prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
     ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts]).to(device)
@@ -81,7 +81,7 @@ def generate(
     z = sample(sampler, Denoiser(model, ac, c.prediction_type, branches, *scales), start(first, sigmas), sigmas, later)
     z_W = branches["full"].z_W
     if z_W is not None:
-        z_W = decode(pipe, z_W / (scaling if c.scale_image_latents else 1.0))
+        z_W = decode(pipe, z_W / pipe.image_scale)
     return Generated(decode(pipe, z / scaling), z_W, flow.cpu())
 
 
