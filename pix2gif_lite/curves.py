@@ -34,7 +34,7 @@ def motion_curve(kind: str, top: float, frames: int) -> list[float]:
         shares = [k / (frames - 1) for k in range(frames)]
     if kind == "ease":
         shares = [0.5 - 0.5 * math.cos(math.pi * share) for share in shares]
-    least = min(top, MOTION_MIN)  # between 0 and MOTION_MIN nothing was trained
+    least = min(top, MOTION_MIN)  # below it Alg. 1 hardly measures anything
     return [0.0 if share == 0 else round(max(least, top * share), 2) for share in shares]
 
 
