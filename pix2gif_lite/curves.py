@@ -14,7 +14,7 @@ CUSTOM = ",".join(map(str, DEMO_MOTIONS))  # how a list of one's own is written
 
 def motion_curve(kind: str, top: float, frames: int) -> list[float]:
     """`frames` magnitudes from 0 (the picture itself) to `top`, px at 256 x 256, rounded to hundredths;
-    what moves at all moves by the 2 px that training began at.
+    what moves at all moves by at least 2 px, where the range of section 3.1 begins.
 
     linear    equal steps
     ease      slow at both ends: half a cosine

@@ -137,7 +137,7 @@ print(inspect.getsource(motion_curve))
 # %% [markdown]
 # ## Where it fails
 # The small model knows drawn scenes of sixteen subjects, and sixteen actions. A caption it never saw moves something at random, or
-# nothing; the number is still read, the words are not.
+# bends it where it stands, or does nothing; the number is still read, the words are not.
 
 # %%
 from pix2gif_lite.sheets import contact_sheet
@@ -198,7 +198,7 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # ## Recap
 # - One frame is one edit of the source picture; a GIF is a list of magnitudes.
 # - The number is a length in pixels, and it can be checked with a ruler.
-# - Outside what it was trained on, the model keeps the picture and guesses the motion.
+# - Outside what it was trained on, the model keeps the background and guesses the motion.
 #
 # ## What follows
 # | notebook | question |
@@ -206,7 +206,7 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # | `01_motion_as_a_number` | what is $m$, and how is it measured? |
 # | `02_latents` | where does the model work, and what is lost there? |
 # | `03_motion_embedding` | how does a number reach two networks? |
-# | `04_flow_and_warping` | how is the picture moved? (the small preview above) |
+# | `04_flow_and_warping` | how is the picture moved? (the preview while you drag) |
 # | `05_losses` | what is asked of the model in training? |
 # | `06_diffusion` | what does the UNet add, and why not predict the frame at once? |
 # | `07_train_it` | train one yourself, in two minutes |

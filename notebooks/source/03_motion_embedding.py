@@ -163,8 +163,8 @@ print(inspect.getsource(MotionEmbedding.forward))
 
 # %% [markdown]
 # **What the shipped table has learnt.** Cosine between every two rows, 0 to 24. Neighbours look alike and small motions are unlike large
-# ones: an axis, though nobody told the table that 7 lies between 6 and 8. Some rows have nothing in common with any other. Those were never
-# asked for in training (m = 2 to 20, and 0 for a picture that stands still); they are as random as on the first day.
+# ones: an axis, though nobody told the table that 7 lies between 6 and 8. The rows from 21 up have nothing in common with any other. They
+# were never asked for in training (m = 2 to 20, 0 for a picture that stands still, in lite 1 as well); they are as random as on the first day.
 
 # %%
 rows = table[:25]
@@ -294,31 +294,34 @@ picture = contact_sheet(sheet, ["source, and the exact frames", *ways], ["m = 0"
 Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector, by word only, by vector only")
 
 # %% [markdown]
-# A curve that goes flat has met numbers which it cannot tell from each other; the heatmaps of distances above say which. There the
-# prompts do differ, by one token of 77, but the encoder had no need to keep them apart: the vector says it already. The two channels
-# have shared the work, and neither is enough alone.
+# The vector does nearly all of the work: without the word the curve hardly changes, without the vector it goes flat. Among large
+# numbers the heatmap of distances shows why: the prompts differ, by one token of 77, but the encoder had no need to keep them apart,
+# for the vector says it already. Small numbers it does tell apart, and yet they hardly change the motion: without the vector things
+# move by one middling distance, whatever was asked, the best guess of a model that was not told.
 #
 # Be careful with the conclusion. This is a model trained with both and then deafened on one ear: when lite's training drops $c_M$, the
-# word goes with it (`model_job.py`), so it never met the word alone. The paper trained a model on words only (Pix2Gif-Base). Its Table 2, at
-# $s_I = 1.8$: L2 between asked and measured motion 5.6 for Base against 2.9 for the full model; Pearson 0.992 and 0.997. Words give the
-# right order and the wrong distances.
+# number is left out of the prompt, too (`model_job.py`), so it never met the word alone. The paper trained a model on words only
+# (Pix2Gif-Base). Its Table 2, at $s_I = 1.8$: L2 between asked and measured motion 5.6 for Base against 2.9 for the full model;
+# Pearson 0.992 and 0.997. Words give the right order and the wrong distances.
 
 # %% [markdown]
 # ## Exercises
-# **1.** One row between 0 and 20 was never trained. Which? The similarity matrix knows.
+# **1.** One row between 0 and 20 lies outside the paper's range; lite trains it all the same. Which? In the similarity matrix its stripe is
+# paler than the one on either side.
 
 # %%
 answer = 20  # edit
-never_asked = set(range(21)) - {0, *range(2, 21)}
+outside_range = set(range(21)) - {0, *range(2, 21)}
 beside = [k for k in (answer - 1, answer + 1) if 0 <= k <= 20]
 print(f"cosine of row {answer} with the rows beside it:", *[f"{float(similar[answer, k]):.2f}" for k in beside])
-print("Right." if answer in never_asked else "Not yet: this row resembles a neighbour. Look for a pale stripe.")
+print("Right." if answer in outside_range else "Not yet: this row resembles a neighbour. Look for a pale stripe.")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 1. The data keeps motions of 2 to 20 px (section 3.1), and a few pictures that stand still, 0. Nothing ever had m = 1, so that row is
-# as it was initialised, and the pipeline warns of it. The same holds for 21 and above.
+# 1. The data keeps motions of 2 to 20 px (section 3.1), and a few pictures that stand still, 0. m = 1 is no part
+# of that, and the pipeline warns of it. Lite's training adds frames of m = 1 (`SMALL_SHARE` in `latent_cache.py`), else row 1 would still
+# be as it was initialised, and 0.5 or 1.5 would lie beside noise. The rows from 21 up are as they were initialised.
 # </details>
 #
 # **2.** The pipeline takes fractions: `motion=[2.5]`. Write the vector it uses, from rows of `table`.
@@ -332,13 +335,13 @@ print("Right." if torch.allclose(answer, right, atol=1e-5) else f"Not yet: {floa
 # <details><summary>Answer</summary>
 #
 # `(table[2] + table[3]) / 2`: a straight line between neighbours. It works because neighbours lie near each other, and it is why
-# `motion=[1.5]` does not: row 1 is noise.
+# `motion=[20.5]` does not: row 21 is noise.
 # </details>
 #
 # ## Recap
 # - The number enters twice: as a word, one token of 77, and as a row of a table, added to all 77.
 # - $c_L = c_T + c_M$ is a lookup and a broadcast. The table knows only motions that training asked for.
-# - With one of the two taken away, asked and measured motion part.
+# - Lite listens to the vector. Take it away, and asked and measured motion part; take the word away, and little changes.
 #
 # Next: `04_flow_and_warping`.
 
@@ -347,6 +350,6 @@ print("Right." if torch.allclose(answer, right, atol=1e-5) else f"Not yet: {floa
 c_T = torch.randn(1, 77, table.shape[1])
 torch.testing.assert_close(c_L_by_hand(table, c_T, m[1:2], keep[1:2]), pipe.motion_embedding(c_T, m[1:2]).detach())
 neighbours = torch.stack([similar[k, k + 1] for k in range(2, 20)])
-assert float(neighbours.mean()) > float(similar[1, 2:21].abs().mean())  # trained rows form an axis, row 1 does not
+assert float(neighbours.mean()) > float(similar[1, 2:21].abs().mean())  # rows form an axis, of which row 1 knows less
 assert errors["word and vector"]["rmse"] < min(errors["word only"]["rmse"], errors["vector only"]["rmse"])
 assert int((ids[0] != ids[1]).sum()) == 1  # one token carries the word

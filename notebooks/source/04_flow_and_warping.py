@@ -443,7 +443,7 @@ show(sheet, chart, alt="Copies made by both networks after 80 steps, and their l
 # there all the same, and drags a ghost into what was uncovered. `Frame.occluded` says where (magenta).
 #
 # The second row is the shipped model at the same m. FlowNet was never asked for the *true* flow, only for one whose $z_W$ is near the
-# right latent. So around the bird it may bend the flow and fetch clean sky from beside it. That hides a good part of the ghost, and it is
+# right latent. So around the bird it may bend the flow and fetch clean sky from beside it. That hides most of the ghost, and it is
 # why F spreads beyond the bird's outline in the slider above. What is left is for the UNet, which sees
 # $[z_t, E(c_I), z_W]$; the last two lines of the table say what it adds here, or spoils.
 
@@ -500,7 +500,8 @@ print("Right." if answer == 1.5 * 256 / 32 else "Not yet: how many pixels at 256
 # ## Recap
 # - A backward flow says where to look. $z_W(p) = E(c_I)(p + F(p))$ is a lookup without weights, and `torch.roll` for whole cells.
 # - As a displacement, zero is "stay"; as an absolute grid (the authors' code), zero is "the centre", and copying must be learnt first.
-# - FlowNet hears the text in its middle, through IM. What was hidden before, no flow can show: that is left to the UNet.
+# - FlowNet hears the text in its middle, through IM (lite's mixing blocks hear it, too). What was hidden before, no flow can show: FlowNet
+#   may fetch something like it from beside, the rest is left to the UNet.
 #
 # Next: `05_losses`.
 

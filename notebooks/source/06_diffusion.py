@@ -171,7 +171,7 @@ for k in (0, 250, 500, 750, 999):
 
 # %% [markdown]
 # **What the UNet sees.** $z_t$, $E(c_I)$ and $z_W$, side by side: 4 + 4 + 4 = 12 channels; $c_L$ comes in by cross-attention. The order
-# is that of the authors' code. Below, by hand, against `unet_input`. Then one of them is spoilt
+# is that of the authors' code. Below, by hand, against `unet_input`. Then one of them, or two, are spoilt
 # at t = 850, where little of the frame is left in $z_t$, and we decode the $x_0$ that the model then believes in.
 
 # %%
@@ -228,7 +228,7 @@ print("same fate in another batch:", all(torch.equal(a[3000:], b) for a, b in zi
 # x_0 = \mu - \frac{s\sqrt{1-a_t}}{\sqrt D}\, f$$
 # At pure noise, $a_t = 0$: $x_0 = z_W - s f$. A UNet that says nothing gives $z_W$. By hand, against `from_residual`. Then the claim "best
 # guess", on numbers: $x_0$ drawn around $z_W$ with spread $s$. Trusting $z_W$ alone errs by $s$, trusting $z_t$ alone errs by the noise;
-# $\mu$ (that is, $f = 0$) beats both at every level.
+# $\mu$ (that is, $f = 0$) does as well as the better of the two at every level, and better than both where they are equally good.
 
 
 # %%
@@ -265,7 +265,8 @@ Embedded(chart, alt="Error of three guesses over t")
 
 # %% [markdown]
 # In pictures: the same UNet with its last layer set to zero. Asked for $v$ itself, silence means $x_0 = \sqrt{a_t}\,z_t$: a faint
-# noisy picture. Asked for the difference, silence means the warped source, refined by whatever $z_t$ shows.
+# noisy picture. Asked for the difference, silence means the warped source; what $z_t$ shows corrects it visibly only at small t, where
+# the noise is no larger than $s$.
 
 # %%
 import copy
@@ -357,8 +358,8 @@ names = ["source", "an answer", "another", "another", "mean of 8", "D(mean laten
 Embedded(contact_sheet([row], [open_scene.caption], names, 112), alt="Several right frames and their mean")
 
 # %% [markdown]
-# Diffusion regresses too, but at every noise level anew: $D(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is nearly the
-# same blur. But the noise happens to lie closer to some of the answers, the next estimate leans towards them, and the end is *one*
+# Diffusion regresses too, but at every noise level anew: $D(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is still a
+# mixture. But the noise happens to lie closer to some of the answers, the next estimate leans towards them, and the end is *one*
 # answer. For these eight latents the perfect denoiser can be written down, a softmax over distances, so no weights are needed:
 
 
@@ -390,8 +391,8 @@ Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 96), alt="
 
 # %% [markdown]
 # A trained UNet has to learn this from single examples. Lite is small, and FNet is itself a regression: it gives one flow, not a choice.
-# So look at the model's own samples with suspicion. Edges are back, but parts of the picture may follow different answers, a
-# patchwork. Deciding as one takes more training than drawing sharp edges does.
+# So look at the model's own samples with suspicion. Edges come back, clearer with more steps, but parts of the picture may follow
+# different answers, a patchwork. Deciding as one takes more training than drawing sharp edges does.
 
 # %%
 count = pipe.config.sampling_steps

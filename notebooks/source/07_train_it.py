@@ -73,7 +73,7 @@ print(f"dtype: float32 weights, products in {dict(no='float32').get(PRECISION, P
 print(f"memory: {psutil.virtual_memory().available / 2**30:.1f} GiB free of {psutil.virtual_memory().total / 2**30:.1f} GiB")
 
 # %% [markdown]
-# **What is trained.** On a CPU: two subjects and two actions, and a model a fraction of lite's size. It keeps lite's FNet,
+# **What is trained.** On a CPU: two subjects and two actions, and a model a fraction of lite's size. It keeps FNet wide,
 # since motion comes from there, gives the warp's loss more weight, and makes the UNet narrow: three quarters of the time went there.
 # The preset's residual helps too: the UNet says how the frame *differs* from the warped picture $z_W$, so an untrained model already
 # returns a picture. It stands still.
@@ -91,6 +91,9 @@ if CPU:
         unet_channels=(16, 32, 48),
         unet_attention=(False, False, True),
         unet_norm_groups=8,
+        flow_skips=False,  # the reference's FNet: what lite adds pays off after longer
+        flow_mixing=0,
+        flow_widths=None,
         text_layers=1,
         vocab_size=1024,
         loss_weights=LITE.loss_weights | {"warp": 1.0},
@@ -521,8 +524,8 @@ print("Right." if answer == right else f"Not yet: at n = {answer} it is {min(0.9
 # %%
 # What this notebook taught, checked
 steps = summary["steps"]  # a budget is time: a busy machine takes fewer steps in it, and they are what teaches
-FACTOR = 1.5 if steps >= 250 else 1.0
-print(f"{steps} steps: the held-out loss fell by {fall:.2f}, promised is {FACTOR} (1.5 from 250 steps on)")
+FACTOR = 1.25 if steps >= 250 else 1.0
+print(f"{steps} steps: the held-out loss fell by {fall:.2f}, promised is {FACTOR} (1.25 from 250 steps on)")
 assert fall > FACTOR
 assert float(measured["before"].max()) < 1.5  # untrained: it stands still
 if steps >= 250:  # trained: it moves, and further where more was asked for

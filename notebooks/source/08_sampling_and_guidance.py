@@ -24,7 +24,7 @@
 # **You will learn**
 # - which noise levels a sampler visits, and how Euler ancestral and DPM-Solver++(2M) step between them;
 # - the three predictions e(0,0), e(I,0), e(I,T), and what the scales s_I and s_T do with them;
-# - why the authors' guidance never amplifies motion, and what our third scale s_M changes.
+# - why the authors' guidance never amplifies $c_M$, and what our third scale s_M changes.
 #
 # **In the paper:** section 4.1 (Euler ancestral, 100 steps, s_T = 7.5, s_I = 1.8); the formula is InstructPix2Pix, section 3.2.1.
 
@@ -276,7 +276,8 @@ Embedded(chart, alt="PSNR of every picture of the sheet")
 
 # %% [markdown]
 # Scales belong to a model. The paper's 1.8 and 7.5 were found for a UNet that grew out of InstructPix2Pix; lite's defaults were measured
-# on its own. With s_I = 0 the picture is heard only through $e(I,T)$; s_I above 1 exaggerates what the picture adds.
+# on its own. With s_I = 0 the picture is heard only in $e(I,T) - e(I,0)$, in what the text changes about it, and the background is
+# lost; s_I above 1 exaggerates what the picture adds.
 
 # %%
 from pix2gif_lite.presets import SLIDERS, Slider
@@ -336,8 +337,9 @@ for label, row in zip(labels, rows, strict=True):
     print(label, "-> measured", [f"{v:.1f}" for v in measured], "px, asked", m)
 
 # %% [markdown]
-# s_M cannot move things as far as you like. The flow that makes $z_W$ is not guided, each branch has its own. s_M pushes the frame away
-# from what the branch without a motion number draws. That is an exaggeration of a difference of pictures, not of a distance.
+# Where a frame breaks up, as in the first row at s_T = 4, its measured motion says little. And s_M cannot move things as far as you
+# like: four times the scale is not four times the way. The flow that makes $z_W$ is not guided, each branch has its own. s_M pushes the
+# frame away from what the branch without a motion number draws. That is an exaggeration of a difference of pictures, not of a distance.
 #
 # ## Where it fails
 # s_T = 20: the sum of weights is 1, but the weights themselves are 20 and -19. Whatever the two predictions disagree on by accident is

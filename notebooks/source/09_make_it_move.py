@@ -259,9 +259,10 @@ Embedded(chart, alt="Flicker falls as the frames share more of their noise")
 
 # %% [markdown]
 # ## Where it fails
-# Independent noise. Each frame alone is as good as with shared noise. One after another they boil: every frame has its own small
-# errors in its own places. Below, the change from one frame to the next, 40 times brighter: with shared noise the still background stays
-# almost dark, with independent noise it is covered with grain.
+# Independent noise. Each frame alone is as good as with shared noise. One after another they are restless: every frame has its own
+# small errors in its own places. With lite that is faint, since $z_W$ has settled most of the picture and leaves the noise little to
+# decide. So below, the change from one frame to the next, 40 times brighter: with independent noise more of what should stand still
+# lights up, edges first.
 
 
 # %%
@@ -367,7 +368,7 @@ print("Right." if slows else f"Not yet: the steps are {[round(s, 1) for s in ste
 #
 # ## Recap
 # - A GIF is a list of motions. The curve is the timing, the loop is what happens at the seam.
-# - Shared noise makes two frames differ by their motion alone; independent noise flickers.
+# - Shared noise makes two frames differ by their motion alone; independent noise flickers more.
 # - One global palette keeps still parts still and the file small.
 #
 # Next: `10_does_it_work`.

@@ -420,7 +420,7 @@ print(f"25,000 steps of 256 over 783,184 pairs: {25_000 * 256 / 783_184:.1f} epo
 # above, unchanged, with `fit` choosing fp16 or bf16 by itself and `Run(accumulation=...)` splitting the batch of 256.
 #
 # **What is there in this version:** the preset, its training and sampling code, FlowNet in the reference's layout (`flow_norm="batch"`,
-# `flow_mode="absolute"`).
+# `flow_mode="absolute"`, without our `flow_skips` and `flow_mixing`).
 # **What is not:** no weights of this size are shipped, and none can be loaded from the Hub: the layouts of Stable Diffusion and
 # InstructPix2Pix are not converted. The paper starts from them, with the new input channels at zero; here `paper` starts from random
 # weights, and 25,000 steps from there will not give the paper's results. The perceptual loss of Eq. 7 needs torchvision and VGG19's
