@@ -516,7 +516,7 @@ print("Right." if answer == right else f"Not yet: at n = {answer} it is {min(0.9
 # ## Recap
 # - A step: loss of Eq. 8, gradient, clipping, AdamW, the average. Twenty lines reproduce the package's loop.
 # - E is frozen, so it runs once; the steps see latents only. Samples are keyed by number, so a resumed run is the same run.
-# - Two minutes teach two subjects to rise as far as asked; falling, rarer in the data, has barely begun. The whole preset took hours
+# - Two minutes teach two subjects to rise about as far as asked; falling, rarer in the data, comes later. The whole preset took hours
 #   on the same cores, and is what you load by default.
 #
 # Next: `08_sampling_and_guidance`.
