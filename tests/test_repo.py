@@ -134,7 +134,9 @@ def test_every_public_name_can_be_had():
 
 def test_shipped_weights_are_small_and_safe():
     files = [path for path in (PACKAGE / "weights").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 25e6
+    sizes = {path: path.stat().st_size for path in files}
+    assert sum(size for path, size in sizes.items() if path.suffix == ".safetensors") <= 25e6
+    assert sum(size for path, size in sizes.items() if path.suffix != ".safetensors") <= 1e6  # tokenizer, card, its pictures
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".png", ".gif", ".jsonl"}
     assert any(path.suffix == ".safetensors" for path in files)
 
