@@ -1,4 +1,4 @@
-"""Animations out: frames to GIF, WebP or mp4, with loops and palettes. (`pictures.py` reads them back.)
+"""Animations out: frames to GIF, WebP or mp4, with loops and palettes. (`clips.py` reads them back.)
 
 Writing is atomic: an animation is encoded in memory and takes its name only when all of it is on the disk. Times are in
 ms, rounded so that they sum to what was asked.
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .clips import read_frames
 from .files import temporary_name, write_whole
-from .pictures import open_image, read_frames
+from .pictures import open_image
 
 __all__ = ["check_output", "choose_palette", "encode_animation", "loop_frames", "open_image", "read_frames", "save_animation"]
 

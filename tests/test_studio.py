@@ -12,7 +12,7 @@ from PIL import Image
 
 from pix2gif_lite import studio as module
 from pix2gif_lite.casting import HELD_OUT_ACTIONS
-from pix2gif_lite.pictures import read_frames
+from pix2gif_lite.clips import read_frames
 from pix2gif_lite.studio import LARGEST, Request, Studio, gallery, suggestions, uploaded
 
 
