@@ -58,14 +58,23 @@ def bar_chart(values: Mapping[str, float], ylabel: str = "", title: str = "") ->
 
 
 def histogram(
-    values: Mapping[str, Sequence[float]], bins: Sequence[float], xlabel: str = "", title: str = "", keep: tuple | None = None
+    values: Mapping[str, Sequence[float]],
+    bins: Sequence[float],
+    xlabel: str = "",
+    title: str = "",
+    keep: tuple | None = None,
+    weights: Mapping[str, Sequence[float]] | None = None,
 ) -> Image.Image:
-    """Counts by name over the edges `bins`; `keep` (low, high) is shaded as the range that is kept."""
+    """Counts by name over the edges `bins`; `keep` (low, high) is shaded as the range that is kept.
+
+    `weights`, by the same names, say how often each value counts (default: once).
+    """
     figure, (axis,) = _figure(1, 1, 5.2, 3.0)
     if keep is not None:
         axis.axvspan(*keep, color="#4f9d5d", alpha=0.15, label=f"kept: {keep[0]:g} to {keep[1]:g}")
     for (name, numbers), colour in zip(values.items(), itertools.cycle(COLOURS)):
-        axis.hist(np.asarray(numbers, float), bins=np.asarray(bins, float), label=name, color=colour, alpha=0.7)
+        often = weights[name] if weights else None
+        axis.hist(np.asarray(numbers, float), np.asarray(bins, float), weights=often, label=name, color=colour, alpha=0.7)
     axis.set(xlabel=xlabel, ylabel="count", title=title)
     axis.legend(frameon=False, fontsize=8)
     return _picture_of(figure)

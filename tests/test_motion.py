@@ -13,6 +13,7 @@ from pix2gif_lite.motion import (
     mean_moving_length,
     motion_magnitude,
     motion_magnitudes,
+    pair_magnitudes,
     to_gray,
     track,
 )
@@ -99,6 +100,18 @@ def test_many_targets_equal_one_by_one():
     assert together.tolist() == [motion_magnitude(texture(256), target) for target in targets]
     assert together[0] == 0 and (np.diff(together) > 1.5).all()
     assert motion_magnitudes(texture(256), []).shape == (0,)
+
+
+def test_all_pairs_equal_one_by_one():
+    frames = [texture(200, m) for m in (0, 3, 3, 7, 12)]
+    i, j, m = pair_magnitudes(frames)
+    assert list(zip(i.tolist(), j.tolist(), strict=True)) == [(a, b) for a in range(5) for b in range(a + 1, 5)]
+    np.testing.assert_allclose(m, [motion_magnitude(frames[a], frames[b]) for a, b in zip(i, j, strict=True)], atol=1e-3)
+    np.testing.assert_allclose(m, [3, 3, 7, 12, 0, 4, 9, 4, 9, 5], atol=0.3)  # the differences of the shifts
+    assert m.dtype == np.float64
+    for few in ([], frames[:1]):
+        assert all(len(column) == 0 for column in pair_magnitudes(few))
+    assert pair_magnitudes(iter(frames))[2].tolist() == m.tolist()
 
 
 def test_pil_array_and_tensor_are_the_same_picture():

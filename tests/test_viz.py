@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite.viz import plot_curves, requested_vs_measured
+from pix2gif_lite.viz import histogram, plot_curves, requested_vs_measured
 
 
 def test_curves_of_a_log(tmp_path):
@@ -33,3 +33,10 @@ def test_asked_and_measured_motion(tmp_path):
         assert np.asarray(figure.convert("L")).std() > 1
     with pytest.raises(ValueError, match="'ours' has 2 motions, 3 were asked"):
         requested_vs_measured(asked, {"ours": [[1, 2]]}, tmp_path / "n.png")
+
+
+def test_weights_of_a_histogram_say_how_often_each_value_counts():
+    bins = [0, 1, 2, 3]
+    each = histogram({"a": [0.5, 0.5, 0.5, 2.5], "b": [1.5]}, bins)
+    weighted = histogram({"a": [0.5, 2.5], "b": [1.5]}, bins, weights={"a": [3, 1], "b": [1]})
+    assert each.tobytes() == weighted.tobytes() != histogram({"a": [0.5, 2.5], "b": [1.5]}, bins).tobytes()
