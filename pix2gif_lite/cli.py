@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, add in {
         "generate": add_generate,
         "train": add_train,
+        "curate": add_curate,
         "scenes": add_scenes,
         "evaluate": add_evaluate,
         "info": add_info,
@@ -124,7 +125,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="lite", help="sizes and rates (default: lite)")
     parser.add_argument("--variant", choices=VARIANTS, help="the paper's ablation (default: the preset's)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights, log, checkpoints and samples")
-    parser.add_argument("--data", metavar="DIR", help="autoencoder: a folder of pictures to add (default: drawn scenes)")
+    parser.add_argument("--data", metavar="DIR", help="what `curate` wrote; autoencoder: also a folder of pictures")
     parser.add_argument("--vae", metavar="DIR", help="model: a trained autoencoder (default: of --init; for lite, the shipped)")
     parser.add_argument("--init", metavar="W", help="weights to start from: lite or a folder (default: from scratch)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, to the bit")
@@ -133,15 +134,44 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's)")
     how = parser.add_argument_group("how")
     how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
+    how.add_argument(
+        "--photos", type=number("photos", 1, 1e6, True), metavar="N", help="model, decoder: how many moved photographs"
+    )
+    how.add_argument(
+        "--mix",
+        metavar="NAME=W,...",
+        help="model, decoder: share of samples from scenes, photos, gifs (default: with --data gifs=1; else "
+        "scenes=0.65,photos=0.35 of what there is)",
+    )
     how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")
     how.add_argument("--loss", metavar="NAME=W,...", help="model: weights of loss terms, such as warp=0.3,perceptual=0.01")
     how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
     how.add_argument("--decoder-only", action="store_true", help="autoencoder: train D alone, so that latents stay as they are")
+    how.add_argument("--through", metavar="W", help="autoencoder: learn what the warp of these weights makes, too")
     how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")
     how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
     how.add_argument("--mixed-precision", choices=("auto", "no", "fp16", "bf16"), default="auto")
     how.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
     add_slider(how, "--seed", "seed", 0, "0")
+
+
+def add_curate(parser: argparse.ArgumentParser) -> None:
+    text = "a folder of animations with captions (captions.csv, or a .txt each), or a .tsv of addresses and captions as TGIF's"
+    parser.add_argument("source", metavar="FOLDER_OR_TSV", help=text)
+    parser.add_argument("--out", required=True, metavar="DATA", help="folder for frames, pairs.parquet and the report")
+    text = "of a clip's pairs: uniform over the integer motions, or random as the paper's (default: uniform)"
+    parser.add_argument("--draw", choices=("uniform", "random"), default="uniform", help=text)
+    for flag, default, text in (("--low", MOTION_MIN, "smallest"), ("--high", MOTION_MAX, "largest")):
+        text = f"{text} motion that is kept, px at 256 x 256 (default: {default})"
+        parser.add_argument(flag, type=number(flag[2:], 0.01, 256), default=default, metavar="N", help=text)
+    text = "pairs drawn from a clip (default: 10)"
+    parser.add_argument("--most", type=number("most", 1, 1e6, True), default=10, metavar="N", help=text)
+    parser.add_argument("--flip", action="store_true", help="add each pair mirrored, left and right swapped in its caption")
+    text = "colour under transparent parts (default: FFFFFF)"
+    parser.add_argument("--background", default="FFFFFF", metavar="RRGGBB", help=text)
+    add_slider(parser, "--seed", "seed", 0, "0")
+    parser.add_argument("--workers", type=number("workers", 1, 4096, True), metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--scheduler", metavar="ADDR", help="of a Dask cluster, tcp://...; local: one on this machine")
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
@@ -187,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _note  # put back by catch_warnings
             warnings.simplefilter("ignore")
-            warnings.filterwarnings("always", category=UserWarning, message="Motion |The caption ")  # our own
+            warnings.filterwarnings("always", category=UserWarning, message="Motion |The caption |The data ")  # our own
             getattr(commands, args.command)(args)
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)

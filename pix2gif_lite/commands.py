@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-from .presets import DEMO_MOTIONS, get_preset
-from .request import check_folder, check_motions, choose_device, parse_loss_weights, parse_motions
+from .presets import DEMO_MOTIONS
+from .request import check_folder, check_motions, choose_device, parse_motions
+from .train_command import train as train  # a command too: what it checks fills a file of its own
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE_IMAGE, EXAMPLE_CAPTION = ASSETS / "example.png", ASSETS / "example.txt"
@@ -88,65 +88,20 @@ def generate(args: argparse.Namespace) -> None:
         print(f"{k:5d}  {asked:12g}  {found:8.1f}")
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train the model, or its autoencoder, on drawn scenes."""
-    out, preset = Path(args.out), get_preset(args.preset)
-    if args.variant:
-        preset = preset.with_changes(variant=args.variant)
-    if args.loss:
-        preset = preset.with_changes(loss_weights=parse_loss_weights(args.loss, preset.loss_weights))
-    autoencoder = args.what == "autoencoder"
-    if args.data and not autoencoder:
-        raise ValueError(f"Training the model on your own GIFs (--data {args.data}) is not in this version: leave it out.")
-    if args.data and not os.path.isdir(args.data):
-        raise FileNotFoundError(f"There is no folder {args.data!r}: give one with pictures, or leave --data out.")
-    if args.what != "model" and (args.vae or args.variant or args.only or args.loss or (autoencoder and args.scenes)):
-        raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
-    if args.what == "decoder" and not args.init:
-        raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
-    if args.decoder_only and not (autoencoder and args.init):
-        raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
-    check_folder(out)
-    from .pretrained import LITE_WEIGHTS, resolve_weights
+def curate(args: argparse.Namespace) -> None:
+    """Turn a folder of animations, or a list of their addresses, into pairs of frames to train on."""
+    from . import curation
+    from .pairs import CurationSettings
+    from .request import parse_colour
 
-    for weights in filter(None, (args.vae, args.init)):
-        resolve_weights(weights)
-    vae = args.vae or args.init or ("lite" if preset.name == "lite" and LITE_WEIGHTS.is_dir() else None)
-    if not autoencoder and vae is None:
-        command = f"pix2gif-lite train autoencoder --preset {preset.name} --out runs/vae"
-        raise ValueError(f"The model needs an autoencoder: run `{command}`, then give --vae runs/vae.")
-    from . import samples
-    from .training import train_autoencoder, train_decoder, train_model
-
-    common = {
-        "steps": args.steps,
-        "minutes": args.minutes,
-        "seed": args.seed,
-        "init": args.init,
-        "resume": args.resume,
-        "mixed_precision": args.mixed_precision,
-        "cpu": args.cpu,
-        "callback_every": args.samples_every,
-    }
-    optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes, "only": args.only}
-    common |= {name: value for name, value in optional.items() if value is not None}
+    chosen = {name: getattr(args, name) for name in ("low", "high", "most", "draw", "flip", "seed")}
+    settings = CurationSettings(background=parse_colour(args.background), **chosen)
     try:
-        if autoencoder:
-            summary = train_autoencoder(
-                preset, out, photos=args.data, callback=samples.of_autoencoder, decoder_only=args.decoder_only, **common
-            )
-        elif args.what == "decoder":
-            summary = train_decoder(preset, out, **common)
-        else:
-            summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
-        if not autoencoder:
-            samples.whole_pipeline(preset, out).save_config(out)  # now the folder is one that --weights takes
+        counts = curation.curate(args.source, args.out, settings, args.workers, args.scheduler)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"The checkpoint in {out} is kept: the same command with --resume goes on.") from None
-    where = f", samples in {out / samples.FOLDER}" if (out / samples.FOLDER).is_dir() else ""
-    print(f"{out}: trained for {summary['steps']} steps{where}")
-    for name, value in summary.items():
-        print(f"  {name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+        raise KeyboardInterrupt(f"What is done in {args.out} is kept: the same command goes on.") from None
+    print(f"{args.out}: {counts['pairs']} pairs, {counts['train']} to train and {counts['val']} to validate with")
+    print(f"  {counts['kept']} of {counts['files']} files kept, {counts['dropped']} dropped: report.json says why")
 
 
 def scenes(args: argparse.Namespace) -> None:
@@ -193,7 +148,7 @@ def scenes(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Measure weights on scenes kept out of training and print the table."""
+    """Measure weights on scenes and photographs kept out of training and print the table."""
     from .evaluate import run, table
 
     if args.out:

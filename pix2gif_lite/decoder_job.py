@@ -8,8 +8,8 @@ trained on the latents stays right. Beside it, so that nothing is forgotten, E's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from transformers import PreTrainedTokenizerFast
 
 from .autoencoder_job import LOSS_WEIGHTS, reconstruction_terms
 from .diffusion import alphas_cumprod, predict_x0
-from .latent_cache import Latents
+from .latent_cache import Family, Latents
 from .metrics import psnr
+from .mixture import FAMILIES, Mixture
 from .model import Pix2GifModel
+from .model_job import latent_scales
 from .presets import DEMO_MOTIONS, Preset
-from .scenes import Scene, draw, sample_scenes
 from .text import motion_prompt, tokenize
 from .training_data import PictureSource, keyed_noise, keyed_rng
 
@@ -45,9 +46,10 @@ class DecoderBatch(NamedTuple):
 
 
 class DecoderJob(nn.Module):
-    """D on the model's latents (`made_share` of the scenes), on E's own, and on photographs (all that `photos` gives).
+    """D on the model's latents (`made_share` of the pairs), on E's own, and on still photographs (all that `photos` gives).
 
-    `scenes` are those that `latents` were made of, in their order. The loss terms are the autoencoder's.
+    `members` are those that the latents were made of, in their order: scenes, or of a `Mixture` a dict of each set's, to be
+    drawn by `families`. The loss terms are the autoencoder's. ValueError where their number is not the latents'.
     """
 
     def __init__(
@@ -56,29 +58,33 @@ class DecoderJob(nn.Module):
         model: Pix2GifModel,
         tokenizer: PreTrainedTokenizerFast,
         vae: AutoencoderKL,
-        latents: Latents,
-        scenes: Sequence[Scene],
+        latents: Latents | Mixture,
+        members: Sequence[Any] | Mapping[str, Sequence[Any]],
         photos: PictureSource | None = None,
         photo_share: float = 0.15,
-        made_share: float = 0.7,
+        made_share: float = 0.85,
         moving_weight: float = 3.0,
         seed: int = 0,
         held_out: int = 12,
+        families: Mapping[str, Family] = FAMILIES,
     ) -> None:
         super().__init__()
-        if len(scenes) != len(latents.source):
-            raise ValueError(
-                f"{len(scenes)} scenes do not match {len(latents.source)} cached ones: give those they were made of."
-            )
-        self.preset, self.tokenizer, self.latents, self.scenes, self.seed = preset, tokenizer, latents, scenes, seed
+        self.latents = latents if isinstance(latents, Mixture) else Mixture(latents)
+        self.members = members if isinstance(members, Mapping) else {self.latents.names[0]: members}
+        for name, cached in self.latents.sets.items():
+            if len(self.members[name]) != len(cached.source):
+                raise ValueError(
+                    f"{len(self.members[name])} {name} do not match {len(cached.source)} cached ones: give those they were "
+                    "made of."
+                )
+        self.preset, self.tokenizer, self.seed = preset, tokenizer, seed
         self.photos, self.photo_share, self.made_share = photos, photo_share if photos else 0.0, made_share
-        self.moving_weight, self.held_out = moving_weight, held_out
+        self.moving_weight, self.held_out, self.families = moving_weight, held_out, families
         self.model, self.vae = model.requires_grad_(False), vae.requires_grad_(False)
         for part in (vae.decoder, vae.post_quant_conv):
             if part is not None:
                 part.requires_grad_(True)
-        self.scale = float(vae.config.scaling_factor)
-        self.image_scale = self.scale if preset.scale_image_latents else 1.0
+        self.scale, self.image_scale = latent_scales(vae, preset)
         self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
 
     def train(self, mode: bool = True) -> DecoderJob:
@@ -92,15 +98,19 @@ class DecoderJob(nn.Module):
         rngs = [keyed_rng(self.seed, n, DECODER_STREAM) for n in numbers]
         is_photo = [bool(rng.random() < self.photo_share) for rng in rngs]
         made = [bool(rng.random() < self.made_share) and not photo for rng, photo in zip(rngs, is_photo, strict=True)]
-        entries = [int(rng.integers(len(self.scenes))) for rng in rngs]
-        frames = [int(rng.integers(self.latents.target.shape[1])) for rng in rngs]
-        motion = self.latents.motion[entries, frames]
-        drawn = draw([self.scenes[k] for k in entries], motion.tolist(), self.preset.image_size)
-        image, moving = drawn.image, drawn.moving.float()
+        picks = [self.latents.pick(rng) for rng in rngs]
+        source, own, motion, captions = self.latents.pairs(picks)
+        size = self.preset.image_size
+        image, moving = torch.empty(len(picks), 3, size, size), torch.zeros(len(picks), 1, size, size)
+        for name in self.latents.names:
+            rows = [row for row, pick in enumerate(picks) if pick.name == name and not is_photo[row]]
+            if rows:
+                members = [self.members[name][picks[row].entry] for row in rows]
+                drawn = self.families[name].draw(members, motion[rows].tolist(), size)
+                image[rows], moving[rows] = drawn.image, drawn.moving.float()
         for row in np.flatnonzero(is_photo):
-            image[row], moving[row] = torch.from_numpy(self.photos.sample(numbers[row])[0]), 0
-        prompts = [motion_prompt(self.latents.captions[k], m) for k, m in zip(entries, motion.tolist(), strict=True)]
-        source, own = self.latents.source[entries].float(), self.latents.target[entries, frames].float()
+            image[row] = torch.from_numpy(self.photos.sample(numbers[row])[0])
+        prompts = [motion_prompt(caption, m) for caption, m in zip(captions, motion.tolist(), strict=True)]
         noise = keyed_noise(self.seed, numbers, source.shape[1:], NOISE_STREAM)
         ids = tokenize(self.tokenizer, prompts)
         return DecoderBatch(image, moving, source, own, ids, motion, noise, torch.tensor(made), torch.tensor(is_photo))
@@ -127,17 +137,28 @@ class DecoderJob(nn.Module):
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """PSNR in dB on scenes of `val`, of D on the model's latents and on E's own: whole picture, moving region."""
-        scenes = sample_scenes(self.held_out, "val")
-        if not scenes:
+        """PSNR in dB on members of `val`, of D on the model's latents and on E's own: whole picture, moving region.
+
+        Of the first set psnr_made, psnr_own, ...; of each further one the same with its name behind, psnr_made_photos.
+        """
+        measured: dict[str, float] = {}
+        for name in self.latents.names if self.held_out else ():
+            suffix = "" if name == self.latents.names[0] else f"_{name}"
+            measured |= {f"{key}{suffix}": value for key, value in self._measure(self.families[name]).items()}
+        return measured
+
+    def _measure(self, family: Family) -> dict[str, float]:
+        members = family.sample(self.held_out, "val", 0)
+        if not members:  # curated data may have no val split
             return {}
-        motion = [DEMO_MOTIONS[k % len(DEMO_MOTIONS)] for k in range(len(scenes))]
-        frame, rest = (draw(scenes, m, self.preset.image_size) for m in (motion, [0] * len(scenes)))
+        demo = [DEMO_MOTIONS[k % len(DEMO_MOTIONS)] for k in range(len(members))]
+        motion = [getattr(member, "motion", m) for member, m in zip(members, demo, strict=True)]  # a curated pair has but one
+        frame, rest = (family.draw(members, m, self.preset.image_size) for m in (motion, [0] * len(members)))
         device = self.alphas_cumprod.device
         image, moving = frame.image.to(device), frame.moving.to(device)
         source, own = (self.vae.encode(x.to(device)).latent_dist.mode().float() for x in (rest.image, frame.image))
-        ids = tokenize(self.tokenizer, [motion_prompt(s.caption, m) for s, m in zip(scenes, motion, strict=True)])
-        noise = keyed_noise(0, range(len(scenes)), source.shape[1:], NOISE_STREAM).to(device)
+        ids = tokenize(self.tokenizer, [motion_prompt(s.caption, m) for s, m in zip(members, motion, strict=True)])
+        noise = keyed_noise(0, range(len(members)), source.shape[1:], NOISE_STREAM).to(device)
         z = self.generated(source, ids.to(device), torch.tensor(motion, device=device), noise)
         measured = {}
         for name, latent in (("made", z), ("own", own)):

@@ -2,14 +2,16 @@
 
 A cache is a folder of safetensors shards (float16) and an index.json that says what made them. Each entry is a picture,
 some later frames of it, their motions and the caption. A shard is whole or absent: encoding goes on where it stopped.
+Reading maps the files into memory: only the rows that a batch asks for leave the disk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .files import write_whole
+from .files import temporary_name, write_whole
 from .presets import MOTION_MAX, MOTION_MIN
-from .scenes import draw, sample_scenes
+from .scenes import Frame, draw, sample_scenes
 from .training_data import keyed_rng
 
 MOTION_STREAM = 0x3071  # sets these random numbers apart from others drawn for the same (seed, scene)
@@ -31,11 +33,53 @@ SMALL_SHARE = 0.03  # targets of m = 1, below the paper's range: else its row is
 INDEX_FILE = "index.json"
 
 
+class Family(NamedTuple):
+    """Pictures that move by exactly what they are asked to: scenes.py's, photos.py's."""
+
+    name: str  # "scenes", "photos": how index.json counts them
+    sample: Callable[[int, str, int], Sequence[Any]]  # (count, split, seed): the first of them, each with a `caption`
+    draw: Callable[[Sequence[Any], Sequence[float], int], Frame]  # (members, motions, size)
+
+
+SCENES = Family("scenes", sample_scenes, draw)
+
+
+class Shards:
+    """The same tensor of several files, one behind the other, float16 (N, ...): indexed as a tensor, read from the disk.
+
+    Takes what a batch needs: an entry, a list of entries or a slice; as a tuple, further indices behind it.
+    """
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        self.parts = parts
+        self.ends = np.cumsum([len(part) for part in parts]).tolist()
+        self.shape = torch.Size((self.ends[-1], *parts[0].shape[1:]))
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        entries, *rest = index if isinstance(index, tuple) else (index,)
+        if isinstance(entries, int):
+            return self._row(entries)[tuple(rest)]
+        entries = range(len(self))[entries] if isinstance(entries, slice) else entries
+        rows = [self._row(int(k)) for k in entries]
+        if len(rest) == 1 and isinstance(rest[0], (list, Tensor)):  # pairs of entry and frame
+            return torch.stack([row[int(frame)] for row, frame in zip(rows, rest[0], strict=True)])
+        return torch.stack([row[tuple(rest)] for row in rows])
+
+    def _row(self, entry: int) -> Tensor:
+        entry = range(len(self))[entry]  # IndexError outside, from the end where negative
+        part = bisect_right(self.ends, entry)
+        return self.parts[part][entry - self.ends[part]]
+
+
 class Latents(NamedTuple):
     """E of N pictures and of K later frames of each, unscaled posterior modes, float16."""
 
-    source: Tensor  # (N, 4, h, w)
-    target: Tensor  # (N, K, 4, h, w)
+    source: Tensor | Shards  # (N, 4, h, w)
+    target: Tensor | Shards  # (N, K, 4, h, w)
     motion: Tensor  # (N, K) int64, pixels at 256 x 256
     captions: list[str]  # N
 
@@ -71,10 +115,11 @@ def encode(vae: nn.Module, pictures: Tensor, mixed_precision: str = "no", at_onc
     return torch.cat(parts)
 
 
-def cache_scenes(
+def cache_family(
     vae: nn.Module,
     folder: str | Path,
-    scenes: int,
+    family: Family,
+    count: int,
     targets: int = 4,
     size: int = 128,
     split: str = "train",
@@ -83,40 +128,55 @@ def cache_scenes(
     shard: int = 100,
     progress_bar: bool = True,
     on_shard: Callable[[int], None] | None = None,
-    subjects: Sequence[str] | None = None,
-    actions: Sequence[str] | None = None,
+    chosen: dict[str, Any] | None = None,
 ) -> Latents:
-    """Draw and encode `scenes` scenes with `targets` frames each into `folder`, or read what is there already.
+    """Draw and encode the first `count` of a family with `targets` frames each into `folder`, or read what is there already.
 
-    `subjects`, `actions`: only scenes of these, see `sample_scenes`.
+    `chosen` is kept in index.json: what else the members depend on. `on_shard(first)` is called after each shard.
 
     Raises ValueError when the folder holds latents of another autoencoder or of other settings.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    made_from = {"autoencoder": fingerprint(vae), "scenes": scenes, "targets": targets, "size": size}
-    made_from |= {"split": split, "seed": seed, "shard": shard, "shares": [STILL_SHARE, SMALL_SHARE]}
-    made_from |= {name: sorted(chosen) for name, chosen in (("subjects", subjects), ("actions", actions)) if chosen is not None}
-    _check_index(folder / INDEX_FILE, made_from)
+    made_from = {"autoencoder": fingerprint(vae), family.name: count, "targets": targets, "size": size}
+    made_from |= {"split": split, "seed": seed, "shard": shard, "shares": [STILL_SHARE, SMALL_SHARE], **(chosen or {})}
+    check_index(folder / INDEX_FILE, made_from)
 
-    starts = range(0, scenes, shard)
+    starts = range(0, count, shard)
     paths = [folder / f"{split}-{first:06d}.safetensors" for first in starts]
-    missing = [first for first, path in zip(starts, paths, strict=True) if not path.exists()]
-    population = sample_scenes(scenes, split, seed, subjects, actions) if missing else []
-    for first in tqdm(missing, desc=f"latents ({split})", unit="shard", disable=not (progress_bar and missing)):
+    missing = [(first, path) for first, path in zip(starts, paths, strict=True) if not path.exists()]
+    population = family.sample(count, split, seed) if missing else []
+    label = f"{family.name} ({split})"
+    for first, path in tqdm(missing, desc=label, unit="shard", disable=not (progress_bar and missing)):
         part = population[first : first + shard]
         motions = [random_motions(seed, first + k, targets) for k in range(len(part))]
-        every = [scene for scene in part for _ in range(1 + targets)]
-        frames = draw(every, [m for row in motions for m in (0, *row)], size).image
+        every = [member for member in part for _ in range(1 + targets)]
+        frames = family.draw(every, [m for row in motions for m in (0, *row)], size).image
         z = encode(vae, frames, mixed_precision).unflatten(0, (len(part), 1 + targets))
         tensors = {"source": z[:, 0].contiguous(), "target": z[:, 1:].contiguous(), "motion": torch.tensor(motions)}
-        _write(folder / f"{split}-{first:06d}.safetensors", tensors, [scene.caption for scene in part])
+        write_shard(path, tensors, {"captions": json.dumps([member.caption for member in part])})
         if on_shard:
             on_shard(first)
     return read_latents(paths)
 
 
-def _check_index(path: Path, made_from: dict[str, Any]) -> None:
+def cache_scenes(
+    vae: nn.Module,
+    folder: str | Path,
+    scenes: int,
+    *args: Any,
+    subjects: Sequence[str] | None = None,
+    actions: Sequence[str] | None = None,
+    **options: Any,
+) -> Latents:
+    """`cache_family` of drawn scenes. `subjects`, `actions`: only scenes of these, see `sample_scenes`."""
+    family = SCENES._replace(sample=partial(sample_scenes, subjects=subjects, actions=actions))
+    chosen = {name: sorted(some) for name, some in (("subjects", subjects), ("actions", actions)) if some is not None}
+    return cache_family(vae, folder, family, scenes, *args, chosen=chosen, **options)
+
+
+def check_index(path: Path, made_from: dict[str, Any]) -> None:
+    """Write what a cache is made from, or raise ValueError where it was made from something else."""
     if path.exists():
         found = json.loads(path.read_text())
         other = sorted(k for k in {*found, *made_from} if found.get(k) != made_from.get(k))
@@ -124,27 +184,29 @@ def _check_index(path: Path, made_from: dict[str, Any]) -> None:
             raise ValueError(
                 f"The latents in {path.parent} were made differently ({', '.join(other)}): delete the folder or choose another."
             )
-    write_whole(path, (json.dumps(made_from, indent=2) + "\n").encode())
+    else:
+        write_whole(path, (json.dumps(made_from, indent=2) + "\n").encode())
 
 
-def _write(path: Path, tensors: dict[str, Tensor], captions: list[str]) -> None:
-    temporary = path.with_suffix(f".writing-{os.getpid()}")
+def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file that is whole or absent."""
+    temporary = temporary_name(path)
     try:
-        save_file(tensors, temporary, metadata={"captions": json.dumps(captions)})
+        save_file(tensors, temporary, metadata=metadata)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_latents(paths: list[Path]) -> Latents:
-    """The shards as one. Raises FileNotFoundError when one is missing."""
+    """The shards as one, mapped into memory. Raises FileNotFoundError when one is missing."""
     parts: dict[str, list[Tensor]] = {"source": [], "target": [], "motion": []}
     captions: list[str] = []
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"Latents {path} are missing: encode them again.")
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt") as file:  # on the CPU its tensors are views of the mapped file
             for name, tensors in parts.items():
                 tensors.append(file.get_tensor(name))
             captions += json.loads(file.metadata()["captions"])
-    return Latents(*(torch.cat(tensors) for tensors in parts.values()), captions)
+    return Latents(Shards(parts["source"]), Shards(parts["target"]), torch.cat(parts["motion"]), captions)

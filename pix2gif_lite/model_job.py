@@ -6,7 +6,7 @@ autoencoder_job.py). This file knows latents, prompts and losses; it never sees 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from .losses import (
     total_loss,
     warp_loss,
 )
+from .mixture import Mixture, Pairs
 from .model import Pix2GifModel
 from .presets import Preset
 from .text import NULL_PROMPT, motion_prompt, tokenize
@@ -48,6 +49,12 @@ class ModelBatch(NamedTuple):
     drop_motion: Tensor  # (B,) bool
 
 
+def latent_scales(vae: AutoencoderKL, preset: Preset) -> tuple[float, float]:
+    """What latents are multiplied by: those that get noise (to unit variance), and E(c_I) where the preset scales it."""
+    scale = float(vae.config.scaling_factor)
+    return scale, scale if preset.scale_image_latents else 1.0
+
+
 class ModelJob(nn.Module):
     """Text encoder, M, FNet and UNet together on cached latents, with the preset's mix of losses (section 3.4).
 
@@ -58,6 +65,8 @@ class ModelJob(nn.Module):
     `only`: "warp" trains text, M and FNet by the warp's own terms and leaves the UNet, 90 % of the work, out of it; "unet"
     trains the UNet by L_LDM on a warp that stays as it is; None is Eq. 8, all at once. ValueError for another word, and for
     the warp of a variant that has none.
+
+    `latents`, `held_out`: one set, or a `Mixture` of several; `held_out` also a dict of sets by name.
     """
 
     def __init__(
@@ -66,15 +75,16 @@ class ModelJob(nn.Module):
         model: Pix2GifModel,
         tokenizer: PreTrainedTokenizerFast,
         vae: AutoencoderKL,
-        latents: Latents,
+        latents: Latents | Mixture,
         seed: int = 0,
-        held_out: Latents | None = None,
+        held_out: Latents | Mapping[str, Latents] | Mixture | None = None,
         only: str | None = None,
     ) -> None:
         super().__init__()
         if only not in ONLY or (only == "warp" and not model.uses_warp):
             raise ValueError(f"Nothing to train as only={only!r} in variant {model.variant}: give 'warp', 'unet' or None.")
-        self.preset, self.tokenizer, self.latents, self.held_out, self.seed = preset, tokenizer, latents, held_out, seed
+        self.preset, self.tokenizer, self.seed = preset, tokenizer, seed
+        self.latents, self.held_out = latents if isinstance(latents, Mixture) else Mixture(latents), held_out
         self.vae = vae.requires_grad_(False)  # only for callbacks that want to look
         self.model, self.only = model.requires_grad_(True), only
         model.text_encoder.requires_grad_(preset.train_text)
@@ -89,8 +99,7 @@ class ModelJob(nn.Module):
             self.weights.pop("perceptual", None)  # L_P is what "full" adds to "warp-concat"
         if only:
             self.weights = {k: w for k, w in self.weights.items() if (k == "diffusion") == (only == "unet")}
-        self.scale = float(vae.config.scaling_factor)
-        self.image_scale = self.scale if preset.scale_image_latents else 1.0
+        self.scale, self.image_scale = latent_scales(vae, preset)
         self.features = None
         if "perceptual" in self.weights:
             decoder = preset.perceptual_network == "decoder"
@@ -109,23 +118,20 @@ class ModelJob(nn.Module):
     def batch(self, numbers: Sequence[int]) -> ModelBatch:
         """Sample n: a random pair of the cache, its timestep, noise and dropped conditions, all keyed by (seed, n)."""
         rngs = [keyed_rng(self.seed, n, PAIR_STREAM) for n in numbers]
-        entries = [int(rng.integers(len(self.latents.source))) for rng in rngs]
-        frames = [int(rng.integers(self.latents.target.shape[1])) for rng in rngs]
+        pairs = self.latents.pairs([self.latents.pick(rng) for rng in rngs])
         timesteps = [int(rng.integers(self.preset.train_timesteps)) for rng in rngs]
         drops = drop_masks(numbers, self.seed, self.preset)
-        noise = keyed_noise(self.seed, numbers, self.latents.source.shape[1:], NOISE_STREAM)
-        return self._assemble(self.latents, entries, frames, timesteps, noise, drops)
+        noise = keyed_noise(self.seed, numbers, self.latents.shape, NOISE_STREAM)
+        return self._assemble(pairs, timesteps, noise, drops)
 
-    def _assemble(self, latents: Latents, entries, frames, timesteps, noise: Tensor, drops: DropMasks) -> ModelBatch:
-        motion = latents.motion[entries, frames]
-        captions = [latents.captions[k] for k in entries]
+    def _assemble(self, pairs: Pairs, timesteps: Sequence[int], noise: Tensor, drops: DropMasks) -> ModelBatch:
+        source, target, motion, captions = pairs
         prompts = [
             NULL_PROMPT if no_text else caption if no_motion else motion_prompt(caption, m)
             for caption, m, no_text, no_motion in zip(
                 captions, motion.tolist(), drops.text.tolist(), drops.motion.tolist(), strict=True
             )
         ]
-        source, target = latents.source[entries].float(), latents.target[entries, frames].float()
         ids = tokenize(self.tokenizer, prompts)
         return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion)
 
@@ -170,17 +176,23 @@ class ModelJob(nn.Module):
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """The losses on held-out scenes at fixed times and noises, nothing dropped; val_copy: L_W of no warp."""
+        """The losses on held-out pairs at fixed times and noises, nothing dropped; val_copy: L_W of no warp.
+
+        Of the first set val_loss, val_warp, ...; of each further one the same with its name behind, val_warp_photos.
+        """
         if self.held_out is None:
             return {}
-        count, targets = self.held_out.motion.shape
-        entries, frames = [k for k in range(count) for _ in range(targets)], list(range(targets)) * count
-        total = len(entries)
-        timesteps = [int((k + 0.5) * self.preset.train_timesteps / total) for k in range(total)]
-        noise = keyed_noise(0, range(total), self.held_out.source.shape[1:], NOISE_STREAM)
-        nothing = torch.zeros(total, dtype=torch.bool)
-        batch = self._assemble(self.held_out, entries, frames, timesteps, noise, DropMasks(nothing, nothing, nothing))
-        batch = ModelBatch(*(part.to(self.alphas_cumprod.device) for part in batch))
-        terms = self(batch)
-        copy = warp_loss(self.image_scale * batch.source, self.image_scale * batch.target)
-        return {**{f"val_{name}": float(value) for name, value in terms.items()}, "val_copy": float(copy)}
+        held_out = self.held_out if isinstance(self.held_out, Mixture) else Mixture(self.held_out)
+        measured = {}
+        for name in held_out.names:
+            picks = held_out.every(name)
+            timesteps = [int((k + 0.5) * self.preset.train_timesteps / len(picks)) for k in range(len(picks))]
+            noise = keyed_noise(0, range(len(picks)), held_out.shape, NOISE_STREAM)
+            nothing = torch.zeros(len(picks), dtype=torch.bool)
+            batch = self._assemble(held_out.pairs(picks), timesteps, noise, DropMasks(nothing, nothing, nothing))
+            batch = ModelBatch(*(part.to(self.alphas_cumprod.device) for part in batch))
+            terms = self(batch)
+            terms["copy"] = warp_loss(self.image_scale * batch.source, self.image_scale * batch.target)
+            suffix = "" if name == held_out.names[0] else f"_{name}"
+            measured |= {f"val_{term}{suffix}": float(value) for term, value in terms.items()}
+        return measured

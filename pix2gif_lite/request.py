@@ -16,6 +16,11 @@ from typing import Any
 from .presets import MOTION_MAX, MOTION_MIN
 
 MAX_FRAMES = 256  # of one call
+DATA_SETS = {  # what the model can learn from: how to have it, and its weight where no mix is given
+    "scenes": ("say how many scenes", 0.65),
+    "photos": ("say how many photos", 0.35),
+    "gifs": ("give the data, a folder that `pix2gif-lite curate` wrote", 1.0),
+}
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -37,11 +42,21 @@ def parse_loss_weights(text: str, known: Mapping[str, float]) -> dict[str, float
 
     Raises ValueError for a term there is not, and for a weight that is no number from 0.
     """
+    return _parse_weights(text, known, "loss term")
+
+
+def parse_mix(text: str) -> dict[str, float]:
+    """ "scenes=0.6,photos=0.4" as a dict, sets of weight 0 left out. Raises ValueError as `parse_loss_weights` does."""
+    weights = _parse_weights(text, dict.fromkeys(DATA_SETS, 0.0), "data set")
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _parse_weights(text: str, known: Mapping[str, float], what: str) -> dict[str, float]:
     weights = dict(known)
     for part in filter(str.strip, text.split(",")):
         name, _, value = (word.strip() for word in part.partition("="))
         if name not in known:
-            raise ValueError(f"Unknown loss term {name!r}: choose from {', '.join(known)}, such as {next(iter(known))}=1.")
+            raise ValueError(f"Unknown {what} {name!r}: choose from {', '.join(known)}, such as {next(iter(known))}=1.")
         try:
             weights[name] = float(value)
         except ValueError:
@@ -49,6 +64,38 @@ def parse_loss_weights(text: str, known: Mapping[str, float]) -> dict[str, float
         if not 0 <= weights[name] < math.inf:
             raise ValueError(f"The weight of {name} is {value!r}: give a number from 0, such as {name}=0.3.")
     return weights
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """ "00C8FF" as (0, 200, 255). Raises ValueError for what is not six hexadecimal digits."""
+    try:
+        red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    except ValueError:
+        raise ValueError(f"The colour {text!r} is not RRGGBB: give six hexadecimal digits, such as FFFFFF.") from None
+    return red, green, blue
+
+
+def check_mix(mix: Mapping[str, float] | None, counts: Mapping[str, int]) -> dict[str, float]:
+    """The share of each data set that is used, above 0, together 1, in the order of DATA_SETS.
+
+    `mix` holds weights by name (None: gifs alone if there are any, else the default weights of what there is), `counts` how
+    many entries there are of each.
+    ValueError for a set there is not, one without entries, a weight that is no finite number from 0, or nothing left.
+    """
+    if mix is None:
+        there = ["gifs"] if counts.get("gifs") else [name for name in DATA_SETS if counts.get(name)]
+        mix = {name: DATA_SETS[name][1] for name in there}
+    for name, weight in mix.items():
+        if name not in DATA_SETS:
+            raise ValueError(f"Unknown data set {name!r}: choose from {', '.join(DATA_SETS)}, such as scenes=1.")
+        if not _is_number(weight) or not 0 <= weight < math.inf:
+            raise ValueError(f"The weight of {name} is {weight!r}: give a number from 0, such as {name}=0.3.")
+        if weight and not counts.get(name):
+            raise ValueError(f"The mix asks for {name}, but there are none: {DATA_SETS[name][0]}, or leave {name} out of it.")
+    used = {name: float(mix[name]) for name in DATA_SETS if mix.get(name)}
+    if not used:
+        raise ValueError("There is nothing to train on: give one of the data sets a weight, such as scenes=1.")
+    return {name: weight / sum(used.values()) for name, weight in used.items()}
 
 
 def check_motions(motion: Real | Iterable[Real], rows: int | None = None) -> list[float]:

@@ -10,7 +10,7 @@ import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,8 +60,10 @@ def keyed_noise(seed: int, numbers: Sequence[int], shape: Sequence[int], stream:
 # ------------------------------------------------------------------------------------------------------- photographs
 
 
-def load_photographs(files: Sequence[tuple[str, str]] = PHOTOGRAPHS, folder: str | Path | None = None) -> list[np.ndarray]:
-    """The photographs as uint8 arrays, (H, W, 3) or grey (H, W); pictures of `folder` are added behind them.
+def load_photographs(
+    files: Sequence[tuple[str, str]] = PHOTOGRAPHS, folder: str | Path | Sequence[Path] | None = None
+) -> list[np.ndarray]:
+    """The photographs as uint8 arrays, (H, W, 3) or grey (H, W); pictures of `folder`, or these files, are added behind them.
 
     Raises ModuleNotFoundError naming the extra when scikit-image or scikit-learn is missing.
     """
@@ -74,7 +76,9 @@ def load_photographs(files: Sequence[tuple[str, str]] = PHOTOGRAPHS, folder: str
                 f"The photograph {name} of {package} is missing: run `pip install 'pix2gif-lite[photos]'`."
             )
         paths.append(path)
-    if folder is not None:
+    if folder is not None and not isinstance(folder, (str, Path)):
+        paths += folder
+    elif folder is not None:
         extra = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
         if not extra:
             raise FileNotFoundError(f"No .png, .jpg or .webp pictures in {folder}.")
@@ -99,6 +103,12 @@ def photo_crop(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     crop = crop[:: 1 - 2 * flips[0], :: 1 - 2 * flips[1]]
     crop = crop.swapaxes(0, 1) if flips[2] else crop
     # 3. which colours
+    crop = recolour(crop, rng)
+    return np.ascontiguousarray(crop.transpose(2, 0, 1) * 2 - 1, dtype=np.float32)
+
+
+def recolour(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random colours for a crop in [0, 1]: (H, W, 3), or grey (H, W) that is tinted -> (H, W, 3) in [0, 1]."""
     if crop.ndim == 2:
         dark, light = rng.uniform(0, 0.4, 3), rng.uniform(0.5, 1, 3)
         crop = dark + crop[..., None] * (light - dark)
@@ -107,7 +117,7 @@ def photo_crop(photo: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     grey = crop.mean(-1, keepdims=True)
     crop = grey + (crop - grey) * rng.uniform(0.5, 1.5)
     crop = (crop - 0.5) * rng.uniform(0.7, 1.2) + 0.5 + rng.uniform(-0.1, 0.1)
-    return np.ascontiguousarray(crop.clip(0, 1).transpose(2, 0, 1) * 2 - 1, dtype=np.float32)
+    return crop.clip(0, 1)
 
 
 # ------------------------------------------------------------------------------------------------------ drawn frames
@@ -121,20 +131,28 @@ class FrameStream:
 
     def __init__(self, size: int, seed: int, scenes_a_block: int = 32, keep: int = 10) -> None:
         self.size, self.seed, self.scenes, self.keep = size, seed, scenes_a_block, keep
-        self.blocks: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self.blocks: OrderedDict[int, Any] = OrderedDict()
 
-    def block(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures uint8 (2 scenes, 3, S, S) and what moves, bool (2 scenes, 1, S, S)."""
+    def block(self, k: int) -> Any:
+        """Block k, made once while it is among the last `keep` that were asked for."""
         if k not in self.blocks:
-            rng = keyed_rng(self.seed, k, BLOCK_STREAM)
-            scenes = sample_scenes(self.scenes, "train", seed=int(rng.integers(1, 2**31)))
-            motions = [0] * self.scenes + rng.integers(1, MOTION_MAX + 1, self.scenes).tolist()
-            frame = draw(scenes * 2, motions, self.size)
-            image = frame.image.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-            self.blocks[k] = image.numpy(), frame.moving.numpy()
+            self.blocks[k] = self.make(k)
             while len(self.blocks) > self.keep:
                 self.blocks.popitem(last=False)
         return self.blocks[k]
+
+    def make(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures uint8 (2 scenes, 3, S, S) and what moves, bool (2 scenes, 1, S, S)."""
+        rng = keyed_rng(self.seed, k, BLOCK_STREAM)
+        scenes = sample_scenes(self.scenes, "train", seed=int(rng.integers(1, 2**31)))
+        motions = [0] * self.scenes + rng.integers(1, MOTION_MAX + 1, self.scenes).tolist()
+        frame = draw(scenes * 2, motions, self.size)
+        return as_bytes(frame.image).numpy(), frame.moving.numpy()
+
+
+def as_bytes(image: Tensor) -> Tensor:
+    """Pictures in [-1, 1] as grey levels, uint8, as a file holds them."""
+    return image.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class PictureBatch(NamedTuple):
@@ -158,7 +176,7 @@ class PictureSource:
         size: int,
         seed: int,
         photo_share: float = 0.35,
-        photos: str | Path | None = None,
+        photos: str | Path | Sequence[Path] | None = None,
         window: int = 8,
         reuse: float = 2.0,
         scenes_a_block: int = 32,

@@ -8,8 +8,9 @@ from torch.testing import assert_close
 
 from pix2gif_lite import measuring
 from pix2gif_lite.decoder_job import DecoderJob
-from pix2gif_lite.latent_cache import cache_scenes, fingerprint
+from pix2gif_lite.latent_cache import cache_family, cache_scenes, fingerprint
 from pix2gif_lite.loading import PARTS, load_component
+from pix2gif_lite.mixture import FAMILIES, Mixture
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
@@ -87,3 +88,22 @@ def test_photographs_are_kept_in_mind(pipe, latents):
     terms["loss"].backward()
     assert all(p.grad is not None for p in pipe.vae.decoder.parameters()) and pipe.unet.conv_in.weight.grad is None
     job.zero_grad()
+
+
+def test_moved_photographs_are_drawn_as_they_were_cached(pipe, latents, tmp_path):
+    family = FAMILIES["photos"]
+    moved = cache_family(pipe.vae, tmp_path, family, 4, 2, size=64, progress_bar=False)
+    members = {"scenes": sample_scenes(6, "train"), "photos": family.sample(4, "train", 0)}
+    mixture = Mixture({"scenes": latents, "photos": moved}, {"scenes": 1, "photos": 1})
+    job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, mixture, members, made_share=0.0, held_out=2).eval()
+    batch = job.batch(range(30))
+    with torch.no_grad():  # each picture is the one whose latent stands beside it
+        own = pipe.vae.encode(batch.image).latent_dist.mode()
+    assert_close(batch.own, own, atol=2e-3, rtol=1e-2)
+    seen = [any(torch.equal(z, moved.source[k].float()) for k in range(4)) for z in batch.source]
+    assert 6 < sum(seen) < 24
+    assert all(batch.moving[k].any() for k in range(30) if batch.motion[k] > 1)
+    measured = job.measure()
+    assert {"psnr_made", "psnr_own_moving", "psnr_made_photos", "psnr_own_moving_photos"} <= measured.keys()
+    with pytest.raises(ValueError, match="3 photos do not match 4"):
+        DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, mixture, members | {"photos": members["photos"][:3]})

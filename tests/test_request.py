@@ -8,7 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite.request import DEVICES, check_folder, check_motions, choose_device, parse_loss_weights, parse_motions
+from pix2gif_lite.request import (
+    DEVICES,
+    check_folder,
+    check_mix,
+    check_motions,
+    choose_device,
+    parse_loss_weights,
+    parse_mix,
+    parse_motions,
+)
 
 CAPTION = "a red balloon is rising"
 PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
@@ -107,3 +116,34 @@ def test_folders_and_devices(tmp_path):
     for name in ("abacus", "cuda:99", "meta", ""):
         with pytest.raises(ValueError, match=f"device {name!r}"):
             choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("mix", "counts", "message"),
+    [
+        ({"scene": 1}, {"scenes": 4}, "Unknown data set 'scene': choose from scenes, photos"),
+        ({"scenes": -1}, {"scenes": 4}, "weight of scenes is -1"),
+        ({"scenes": math.nan}, {"scenes": 4}, "is nan"),
+        ({"scenes": 1, "photos": 1}, {"scenes": 4, "photos": 0}, "asks for photos, but there are none: say how many"),
+        ({"scenes": 0}, {"scenes": 4}, "nothing to train on"),
+        (None, {"scenes": 0}, "nothing to train on"),
+    ],
+)
+def test_a_mix_that_cannot_be_is_refused(mix, counts, message):
+    with pytest.raises(ValueError, match=message):
+        check_mix(mix, counts)
+
+
+def test_a_mix_is_shares_of_what_there_is():
+    assert check_mix(None, {"scenes": 4, "photos": 0}) == {"scenes": 1.0}
+    assert check_mix(None, {"scenes": 4, "photos": 9}) == {"scenes": 0.65, "photos": 0.35}
+    assert check_mix({"photos": 1, "scenes": 3}, {"scenes": 4, "photos": 9}) == {"scenes": 0.75, "photos": 0.25}
+    assert check_mix({"photos": 2, "scenes": 0}, {"scenes": 4, "photos": 9}) == {"photos": 1.0}
+
+
+def test_a_mix_as_text():
+    assert parse_mix("scenes=0.6, photos=.4") == {"scenes": 0.6, "photos": 0.4}
+    assert parse_mix("photos=2,scenes=0") == {"photos": 2.0}
+    for wrong, message in (("scene=1", "Unknown data set 'scene'"), ("photos", "weight of photos is ''"), ("photos=x", "'x'")):
+        with pytest.raises(ValueError, match=message):
+            parse_mix(wrong)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +24,16 @@ from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
 from pix2gif_lite.guidance import drop_masks
 from pix2gif_lite.hardware import choose_precision, fast_attention, matrix_rate
-from pix2gif_lite.latent_cache import cache_scenes, fingerprint, random_motions
+from pix2gif_lite.latent_cache import (
+    Shards,
+    cache_family,
+    cache_scenes,
+    fingerprint,
+    random_motions,
+    read_latents,
+    write_shard,
+)
+from pix2gif_lite.mixture import FAMILIES, Mixture
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
@@ -29,7 +41,7 @@ from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.text import tokenize
 from pix2gif_lite.training import load_component, train_autoencoder, train_model
-from pix2gif_lite.training_data import PictureSource, keyed_noise, load_photographs, photo_crop
+from pix2gif_lite.training_data import PictureSource, keyed_noise, keyed_rng, load_photographs, photo_crop
 from pix2gif_lite.training_loop import Run, fit, operations_per_sample
 
 # float32, so that the comparisons below are about the loop and not about rounding.
@@ -419,8 +431,9 @@ def test_cached_latents_are_the_encoders_and_survive(vae, latents, tmp_path):
     (tmp_path / "train-000004.safetensors").unlink()  # as if encoding had been stopped
     again = cache_scenes(vae, tmp_path, 10, on_shard=made.append, **settings)
     assert made == [0, 4, 8, 4]
-    for mine, theirs in zip(again, latents, strict=True):
-        assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs
+    for name in ("source", "target", "motion"):
+        assert torch.equal(getattr(again, name)[:], getattr(latents, name)[:])
+    assert again.captions == latents.captions
     scenes = sample_scenes(10, "train", 5)
     assert latents.captions == [scene.caption for scene in scenes] and latents.source.dtype == torch.float16
     assert latents.motion.tolist() == [random_motions(5, k, 3) for k in range(10)]
@@ -432,6 +445,42 @@ def test_cached_latents_are_the_encoders_and_survive(vae, latents, tmp_path):
         cache_scenes(build_autoencoder(TINY), tmp_path, 10, **settings)
     with pytest.raises(ValueError, match="made differently \\(scenes\\)"):
         cache_scenes(vae, tmp_path, 9, **settings)
+
+
+def test_shards_are_indexed_as_the_one_tensor_would_be():
+    parts = [torch.randn(n, 3, 2).half() for n in (4, 1, 5)]
+    whole, shards = torch.cat(parts), Shards(parts)
+    assert shards.shape == whole.shape and len(shards) == 10 and shards.dtype == torch.float16
+    entries, frames = [9, 0, 4, 4, 3, 5], [2, 0, 1, 2, 2, 1]
+    for index in (7, -1, (5, 2), entries, (entries, frames), slice(None), slice(3, 6), (entries, 1), torch.tensor(entries)):
+        assert torch.equal(shards[index], whole[index]), index
+    with pytest.raises(IndexError):
+        shards[10]
+
+
+def test_a_cache_is_mapped_not_loaded(tmp_path):
+    """150 MB on the disk are read without that much memory of the process's own; a batch takes 5 ms."""
+    count = 8
+    for k in range(count):
+        tensors = {"source": torch.zeros(250, 4, 32, 32).half(), "target": torch.full((250, 8, 4, 32, 32), k).half()}
+        tensors["motion"] = torch.zeros(250, 8, dtype=torch.int64)
+        write_shard(tmp_path / f"{k}.safetensors", tensors, {"captions": json.dumps(["x"] * 250)})
+
+    def own() -> int:  # bytes that no file stands behind
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
+
+    before = own()
+    cached = read_latents([tmp_path / f"{k}.safetensors" for k in range(count)])
+    mixture = Mixture(cached)
+    seconds, picks = [], [mixture.pick(keyed_rng(0, n)) for n in range(320)]
+    for first in range(0, 320, 32):
+        clock = time.thread_time()
+        pairs = mixture.pairs(picks[first : first + 32])
+        seconds.append(time.thread_time() - clock)
+        assert pairs.target[:, 0, 0, 0].tolist() == [pick.entry // 250 for pick in picks[first : first + 32]]
+    assert own() - before < 0.1 * sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert np.median(seconds) < 5e-3
 
 
 def test_a_cache_of_chosen_scenes_is_not_taken_for_another(vae, tmp_path):
@@ -624,3 +673,90 @@ def test_model_learns(vae, tmp_path):
     options = dict(QUICK, scenes=4, targets=2, held_out=2, steps=60, batch_size=8, callback_every=2, ema_decay=0.9)
     train_model(preset, tmp_path, vae=vae, callback=measured.append, **options)
     assert measured[-1]["val_diffusion"] < 0.8 * measured[0]["val_diffusion"]
+
+
+# ------------------------------------------------------------------------------------------------------------- mixtures
+
+
+@pytest.fixture(scope="module")
+def photo_latents(vae, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photo_latents")
+    return cache_family(vae, folder, FAMILIES["photos"], 5, 2, size=64, seed=5, shard=3, progress_bar=False)
+
+
+def test_cached_photographs_are_the_encoders_and_no_scenes(vae, photo_latents, tmp_path):
+    photos = FAMILIES["photos"].sample(5, "train", 5)
+    assert photo_latents.captions == [photo.caption for photo in photos]
+    with torch.no_grad():
+        frames = FAMILIES["photos"].draw([photos[4]] * 2, [0, int(photo_latents.motion[4, 1])], 64).image
+        z = vae.encode(frames).latent_dist.mode()
+    torch.testing.assert_close(photo_latents.source[4], z[0].half(), atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(photo_latents.target[4, 1], z[1].half(), atol=1e-3, rtol=1e-2)
+    cache_family(vae, tmp_path, FAMILIES["photos"], 2, 1, size=64, progress_bar=False)
+    assert json.loads((tmp_path / "index.json").read_text())["photos"] == 2
+    with pytest.raises(ValueError, match="made differently \\(photos, scenes\\)"):
+        cache_scenes(vae, tmp_path, 2, 1, size=64, progress_bar=False)
+
+
+def test_sets_come_up_in_their_shares(latents, photo_latents):
+    mixture = Mixture({"scenes": latents, "photos": photo_latents}, {"scenes": 3, "photos": 1})
+    picks = [mixture.pick(keyed_rng(2, n)) for n in range(4000)]
+    assert picks[777] == mixture.pick(keyed_rng(2, 777))
+    share = np.mean([pick.name == "photos" for pick in picks])
+    assert abs(share - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 4000)
+    for name, cached in mixture.sets.items():  # and within a set every pair as often as another
+        places = [(pick.entry, pick.frame) for pick in picks if pick.name == name]
+        cells, counts = np.unique(places, axis=0, return_counts=True)
+        assert len(cells) == cached.motion.numel()  # sets of 3 and of 2 frames an entry
+        mean = len(places) / len(cells)
+        assert np.abs(counts - mean).max() < 4.5 * math.sqrt(mean)
+    pairs = mixture.pairs(picks[:50])
+    for k, (name, entry, frame) in enumerate(picks[:50]):
+        cached = mixture.sets[name]
+        assert torch.equal(pairs.source[k], cached.source[entry].float())
+        assert torch.equal(pairs.target[k], cached.target[entry, frame].float())
+        assert pairs.motion[k] == cached.motion[entry, frame] and pairs.captions[k] == cached.captions[entry]
+    with pytest.raises(ValueError, match="do not mix"):
+        Mixture({"scenes": latents, "photos": photo_latents._replace(source=torch.zeros(5, 4, 8, 8))})
+
+
+def test_one_set_draws_what_it_always_drew(latents):
+    """A run that was started before there were mixtures goes on with the same samples."""
+    for n in range(20):
+        rng = keyed_rng(1, n)
+        assert Mixture(latents).pick(keyed_rng(1, n)) == ("scenes", int(rng.integers(10)), int(rng.integers(3)))
+
+
+def test_held_out_sets_are_measured_apart(job, latents, photo_latents):
+    both = {"scenes": latents, "photos": photo_latents}
+    held_out, job.held_out = job.held_out, both
+    try:
+        measured = job.eval().measure()
+        job.held_out = latents
+        scenes = job.measure()
+        job.held_out = {"photos": photo_latents}
+        photos = job.measure()
+    finally:
+        job.held_out = held_out
+    assert measured == {**scenes, **{f"{name}_photos": value for name, value in photos.items()}}
+    assert "val_warp" in scenes and measured["val_warp"] != measured["val_warp_photos"]
+
+
+def test_a_mixture_resumes_to_the_bit(model_run, vae, tmp_path):
+    before, _ = model_run
+    options = dict(QUICK, init=before, vae=vae, scenes=4, targets=2, photos=3, mix={"scenes": 1, "photos": 2}, held_out=1)
+    options |= dict(steps=6, latents=tmp_path / "latents", photo_latents=tmp_path / "photos")
+    summary = train_model(TINY, tmp_path / "whole", **options)
+    assert {"val_warp", "val_warp_photos"} <= summary.keys()
+    with pytest.raises(KeyboardInterrupt, match="after step 3"):
+        train_model(TINY, tmp_path / "broken", callback=interrupt_at(3), callback_every=3, **options)
+    with pytest.raises(ValueError, match="another mix"):
+        train_model(TINY, tmp_path / "broken", resume=True, **options | {"mix": {"scenes": 2, "photos": 1}})
+    train_model(TINY, tmp_path / "broken", resume=True, **options)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    for name in ("unet", "flow_net"):
+        ours, theirs = (load_component(tmp_path / run, name).state_dict() for run in ("broken", "whole"))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    with pytest.raises(ValueError, match="there are none"):
+        train_model(TINY, tmp_path / "none", vae=vae, mix={"photos": 1}, steps=1)
+    assert not (tmp_path / "none").exists()
