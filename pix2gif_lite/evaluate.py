@@ -1,4 +1,4 @@
-"""Does it work? The quality table on held-out scenes: `run` measures, averages and writes it down.
+"""Does it work? The quality table on held-out scenes and photographs: `run` measures, averages and writes it down.
 
 It returns one dict and writes it as results.json, with a Markdown table and sheets of pictures. Figures in dB are means over
 frames of each frame's dB. How frames are made and measured is in measuring.py, what the table says in report.py.
@@ -21,6 +21,9 @@ from tqdm.auto import tqdm
 from .files import write_whole
 from .measuring import best_warp, drawn, fidelity, generate_for, measure, through_autoencoder
 from .metrics import coherency, psnr
+from .mixture import FAMILIES
+from .photo_moves import MOVES
+from .photos import MovedPhoto
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_MAX
 from .report import provenance, sheet, table
@@ -30,6 +33,7 @@ from .training_data import held_out_crops
 FAST = 8  # px at 256: the gain over a copied source counts from this motion on, below it a copy is nearly right
 FEW, MANY = 5, 20  # steps compared
 SHEET_SCENES = 8
+PHOTOS, QUICK_PHOTOS = 32, 8
 PHOTO_CROPS = 32
 QUICK_SCENES = 40
 
@@ -46,8 +50,10 @@ def run(
 ) -> dict[str, Any]:
     """Measure weights ("lite", a folder, a Hub id, or a pipeline in memory) on the first `scenes` scenes of a split.
 
-    out      a folder for results.json, results.md, sheet.png and worst.png (made if missing; None: nothing is written)
-    quick    at most 40 scenes
+    Moved photographs that training never saw are measured too: 32, but no more than scenes.
+
+    out      a folder for results.json, results.md and the sheets sheet, worst and photos.png (made if missing; None: no files)
+    quick    at most 40 scenes and 8 moved photographs
     steps, sampler   None: the weights' own defaults
 
     Returns the dict that results.json holds. Rows that cannot be computed are None, and "not_computed" says why.
@@ -63,8 +69,9 @@ def run(
     count = min(scenes, QUICK_SCENES) if quick else scenes
     # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
     compared, aside = min(count, max(8, count // 5)), min(count, max(8, count // 8))
-    total = count + 2 * compared + 3 * aside
-    with tqdm(total=total, unit="scene", desc="evaluate", disable=not progress) as bar:
+    photos, reason = moved_photos(min(count, QUICK_PHOTOS if quick else PHOTOS))
+    total = count + 2 * compared + 3 * aside + len(photos)
+    with tqdm(total=total, unit="picture", desc="evaluate", disable=not progress) as bar:
         options = {"steps": steps, "sampler": sampler, "tick": bar.update}
         chosen = sample_scenes(count, split)
         frames = measure(pipe, chosen, **options)
@@ -72,6 +79,7 @@ def run(
         pairs = measure(pipe, sample_scenes(aside, "test_pairs"), **options)
         opened = measure(pipe, sample_scenes(aside, "test_open"), **options)
         searched = searched_flow(pipe, chosen[:aside], bar.update)
+        moved = summarise_photos(photos, measure(pipe, photos, family=FAMILIES["photos"], **options)) if photos else reason
     results: dict[str, Any] = {
         "made": provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler}),
         **summarise(frames),
@@ -80,6 +88,7 @@ def run(
         "test_open": brief(opened) | {"scenes": aside},
         "searched_flow": searched,
         **photographs(pipe),
+        "moved_photographs": moved,
     }
     score = (frames["moving_psnr"] - frames["ceiling_moving_psnr"]).nanmean(1)
     worst = score.nan_to_num(math.inf).argsort()[:SHEET_SCENES].tolist()
@@ -91,6 +100,8 @@ def run(
         write_whole(folder / "results.md", table(results).encode())
         sheet(pipe, chosen[:SHEET_SCENES], steps, sampler).save(folder / "sheet.png")
         sheet(pipe, [chosen[k] for k in worst], steps, sampler).save(folder / "worst.png")
+        if photos:
+            sheet(pipe, photos[:SHEET_SCENES], steps, sampler, FAMILIES["photos"]).save(folder / "photos.png")
     return results
 
 
@@ -131,6 +142,22 @@ def photographs(pipe: Pix2GifPipeline) -> dict[str, Any]:
     return {"photographs": {"psnr": float(psnr(through_autoencoder(pipe, crops), crops).mean()), "crops": len(crops)}}
 
 
+def moved_photos(count: int) -> tuple[list[MovedPhoto], dict[str, str]]:
+    """Photographs that training never saw, each with its move; none, and the reason, where they are not installed."""
+    try:
+        return FAMILIES["photos"].sample(count, "test", 0), {}
+    except ModuleNotFoundError as error:
+        return [], {"not_computed": str(error)}
+
+
+def summarise_photos(photos: Sequence[MovedPhoto], frames: dict[str, Tensor]) -> dict[str, Any]:
+    """The section moved_photographs of the results, from `measure`'s columns: all of them, and each kind of move alone."""
+    kinds = [MOVES[photo.move].kind for photo in photos]
+    rows = {kind: [k for k, other in enumerate(kinds) if other == kind] for kind in sorted(set(kinds))}
+    alone = {kind: brief({name: v[some] for name, v in frames.items()}) | {"photos": len(some)} for kind, some in rows.items()}
+    return {"photos": len(photos), **summarise(frames), "by_move": alone}
+
+
 def mean(values: Tensor | None) -> float | None:
     """Mean of what there is; None where there is nothing."""
     if values is None or values.isnan().all():
@@ -143,12 +170,12 @@ def summarise(frames: dict[str, Tensor]) -> dict[str, Any]:
     asked = frames["asked"]
     dB = {name: mean(value) for name, value in frames.items() if name.endswith("psnr")}
     fast = asked[0] >= FAST
-    gain = (frames["moving_psnr"] - frames["copy_moving_psnr"])[:, fast]
-    dB["gap_db"] = dB["ceiling_psnr"] - dB["psnr"]
-    dB["moving_gap_db"] = dB["ceiling_moving_psnr"] - dB["moving_psnr"]
-    dB["still_gap_db"] = dB["ceiling_still_psnr"] - dB["still_psnr"]
-    dB["moving_gain_db"] = mean(gain)
-    kept = ("psnr", "moving_psnr", "ceiling_psnr", "ceiling_moving_psnr", "copy_moving_psnr", "measured", "ruler")
+    for region in ("", "moving_", "still_", "seen_"):
+        ours, ceiling, copy = (frames[f"{which}{region}psnr"] for which in ("", "ceiling_", "copy_"))
+        dB[region + "gap_db"] = mean(ceiling - ours)
+        dB[region + "gain_db"] = mean((ours - copy)[:, fast])
+    kept = [f"{which}{region}psnr" for region in ("", "moving_", "seen_") for which in ("", "ceiling_", "copy_")]
+    kept += ["measured", "ruler"]
     return {
         "fidelity": dB,
         "coherency": coherency(asked, frames["measured"]),
@@ -160,9 +187,10 @@ def summarise(frames: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def brief(frames: dict[str, Tensor]) -> dict[str, Any]:
-    """The few figures of a side split."""
+    """The few figures of a side split, or of one kind of move."""
     full = summarise(frames)
-    keys = ("psnr", "moving_psnr", "ceiling_psnr", "ceiling_moving_psnr", "gap_db", "moving_gap_db")
+    keys = [f"{which}{region}psnr" for region in ("", "moving_", "seen_") for which in ("", "ceiling_")]
+    keys += [region + what for region in ("", "moving_", "seen_") for what in ("gap_db", "gain_db")]
     return {
         **{key: full["fidelity"][key] for key in keys},
         "pearson": full["coherency"]["pearson"],

@@ -21,13 +21,14 @@ from torch.nn import functional as tf
 from .branches import make_branches
 from .diffusion import alphas_cumprod, sigmas_for
 from .guidance import needed_predictions
+from .latent_cache import SCENES, Family
 from .losses import warp_loss
 from .metrics import end_point_error, psnr, sharpness, stillness
 from .motion import motion_magnitudes
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .sampling import Denoiser, sample, start
-from .scenes import Frame, Scene, draw
+from .scenes import Frame
 from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 from .warping import warp
 
@@ -103,9 +104,9 @@ def through_autoencoder(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
 
 
 class Drawn(NamedTuple):
-    """A few scenes with all their exact frames."""
+    """A few scenes, or photographs, with all their exact frames."""
 
-    scenes: list[Scene]
+    scenes: list[Any]  # of one family
     source: Tensor  # (N, 3, S, S), in whole grey levels as a file would hold it
     exact: Frame  # N K frames, those of one scene next to each other
 
@@ -115,17 +116,17 @@ class Drawn(NamedTuple):
         return self.source.repeat_interleave(len(self.exact.image) // len(self.source), 0)
 
 
-def drawn(scenes: Sequence[Scene], motions: Sequence[float], size: int) -> Iterator[Drawn]:
-    """The scenes, a few at a time."""
+def drawn(scenes: Sequence[Any], motions: Sequence[float], size: int, family: Family = SCENES) -> Iterator[Drawn]:
+    """The scenes, or what else the family draws, a few at a time."""
     rest = iter(scenes)
     while part := list(islice(rest, SCENES_AT_ONCE)):
-        source = draw(part, [0] * len(part), size).image.add(1).mul(127.5).round().div(127.5).sub(1)
-        frames = draw([s for s in part for _ in motions], list(motions) * len(part), size)
+        source = family.draw(part, [0] * len(part), size).image.add(1).mul(127.5).round().div(127.5).sub(1)
+        frames = family.draw([s for s in part for _ in motions], list(motions) * len(part), size)
         yield Drawn(part, source, frames)
 
 
 def generate_for(pipe: Pix2GifPipeline, part: Drawn, motions: Sequence[float], steps: int | None, sampler: str | None):
-    """`generate` for drawn scenes; a scene's seed is its own number, so that no two GIFs share their noise."""
+    """`generate` for what is drawn; a scene's or photograph's seed is its own number, so that no two GIFs share their noise."""
     captions, seeds = zip(*((scene.caption, scene.index) for scene in part.scenes), strict=True)
     return generate(pipe, part.source, captions, motions, seeds, steps, sampler)
 
@@ -134,11 +135,15 @@ def generate_for(pipe: Pix2GifPipeline, part: Drawn, motions: Sequence[float], s
 
 
 def fidelity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
-    """PSNR of frames (B, 3, S, S) against the exact ones, dB (B,): whole picture, moving region, still region."""
+    """PSNR of frames (B, 3, S, S) against the exact ones, dB (B,): whole picture, moving and still region, and what is seen.
+
+    Seen is where the exact frame shows what the source shows. A region without a pixel gives NaN.
+    """
     return {
         "psnr": psnr(picture, exact.image),
         "moving_psnr": psnr(picture, exact.image, exact.moving),
         "still_psnr": psnr(picture, exact.image, ~exact.moving),
+        "seen_psnr": psnr(picture, exact.image, ~exact.occluded),
     }
 
 
@@ -187,15 +192,19 @@ def best_warp(pipe: Pix2GifPipeline, part: Drawn, flow: Tensor) -> Tensor:
 
 def measure(
     pipe: Pix2GifPipeline,
-    scenes: Sequence[Scene],
+    scenes: Sequence[Any],
     motions: Sequence[float] = DEMO_MOTIONS,
     steps: int | None = None,
     sampler: str | None = None,
     tick: Callable[[int], Any] | None = None,
+    family: Family = SCENES,
 ) -> dict[str, Tensor]:
-    """Everything there is to measure of N scenes at K motions, each (N, K); `tick(n)` is told when n scenes are done."""
+    """Everything there is to measure of N scenes, or members of another family, at K motions, each (N, K).
+
+    NaN where a frame has nothing of the region. `tick(n)` is told when n more scenes are done.
+    """
     columns: dict[str, list[Tensor]] = {}
-    for part in drawn(scenes, motions, pipe.config.image_size):
+    for part in drawn(scenes, motions, pipe.config.image_size, family):
         source, exact = part.source, part.exact
         made = generate_for(pipe, part, motions, steps, sampler)
         ceiling = through_autoencoder(pipe, exact.image)

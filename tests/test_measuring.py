@@ -10,6 +10,8 @@ import torch
 from torch.testing import assert_close
 
 from pix2gif_lite import measuring
+from pix2gif_lite.mixture import FAMILIES
+from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
@@ -27,11 +29,16 @@ def scenes():
     return sample_scenes(3, "test")
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler_ancestral"])
-def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, scenes, sampler):
-    (part,) = measuring.drawn(scenes, [3, 12], TINY.image_size)
+@pytest.fixture(scope="module")
+def photos():
+    return sample_moved_photos(3, "test", seed=1)
+
+
+@pytest.mark.parametrize(("sampler", "name"), [("dpmpp_2m", "scenes"), ("euler_ancestral", "scenes"), ("dpmpp_2m", "photos")])
+def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, sampler, name, request):
+    (part,) = measuring.drawn(request.getfixturevalue(name), [3, 12], TINY.image_size, FAMILIES[name])
     made = measuring.generate_for(pipe, part, [3, 12], 3, sampler)
-    for n, scene in enumerate(scenes):
+    for n, scene in enumerate(part.scenes):
         out = pipe(part.source[n], scene.caption, [3, 12], steps=3, sampler=sampler, seed=scene.index, detail=False)
         for k, frame in enumerate(out.frames):
             levels = (made.image[2 * n + k].permute(1, 2, 0).numpy() + 1) * 127.5
@@ -78,6 +85,30 @@ def test_exact_frames_score_best_and_copies_score_as_worked_out_by_hand(scenes):
     assert (copied["still_psnr"] > copied["psnr"]).all() and (copied["psnr"] > copied["moving_psnr"]).all()
 
 
+def test_photographs_are_drawn_at_rest_and_moved_and_next_to_each_other(photos):
+    (part,) = measuring.drawn(photos, [6, 19], 64, FAMILIES["photos"])
+    assert_close(part.source, draw_moved(photos, [0, 0, 0], 64).image, atol=1 / 255 + 1e-6, rtol=0)
+    levels = (part.source + 1) * 127.5
+    assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+    for k, m in enumerate([6, 19]):
+        for n, photo in enumerate(photos):
+            alone = photo.at(m, 64)
+            assert torch.equal(part.exact.image[2 * n + k], alone.image[0])
+            assert torch.equal(part.exact.occluded[2 * n + k], alone.occluded[0])
+
+
+def test_what_comes_into_view_does_not_count_as_seen():
+    (photo,) = sample_moved_photos(1, "test", moves=["pan left"])
+    frame = photo.at(16, 64)  # everything goes right by 16 of 256: the four leftmost columns were not there before
+    damaged = frame.image.clone()
+    damaged[..., :4] += 1
+    found = measuring.fidelity(damaged, frame)
+    assert found["seen_psnr"].item() == 100 and found["psnr"].item() < 25
+    damaged[..., 4] = frame.image[..., 4] + 0.5 * (1 - 2 * (frame.image[..., 4] > 0))
+    # off by half a grey range of 2 in one of the 60 columns that count
+    assert measuring.fidelity(damaged, frame)["seen_psnr"].item() == pytest.approx(-10 * math.log10(0.25**2 / 60), abs=1e-3)
+
+
 def test_the_exact_flow_on_the_latent_grid_has_almost_no_error(scenes):
     (part,) = measuring.drawn(scenes, [4, 16], 128)
     coarse = torch.nn.functional.interpolate(part.exact.flow, size=(32, 32), mode="area") * (32 / 128)
@@ -101,6 +132,21 @@ def test_measure_keeps_every_frame_in_its_place(pipe, scenes):
     alone = measuring.measure(pipe, scenes[1:2], [8], steps=1)
     for name, value in alone.items():
         assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3)
+
+
+def test_measure_of_photographs(pipe, photos):
+    told = []
+    frames = measuring.measure(pipe, photos, [6, 19], steps=1, tick=told.append, family=FAMILIES["photos"])
+    assert sum(told) == 3 and all(value.shape == (3, 2) for value in frames.values())
+    with torch.no_grad():
+        for n, photo in enumerate(photos):
+            frame = photo.at(19, TINY.image_size)
+            decoded = pipe.vae.decode(pipe.vae.encode(frame.image).latent_dist.mode()).sample.clamp(-1, 1)
+            error = ((decoded - frame.image) / 2).square()[(~frame.occluded).expand_as(decoded)].mean()
+            assert frames["ceiling_seen_psnr"][n, 1].item() == pytest.approx(-10 * error.log10().item(), abs=1e-2)
+    alone = measuring.measure(pipe, photos[1:2], [19], steps=1, family=FAMILIES["photos"])
+    for name, value in alone.items():
+        assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3, equal_nan=True)
 
 
 def test_a_pipeline_without_a_warp_has_no_warp_columns(scenes):

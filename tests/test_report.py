@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pix2gif_lite.measuring import drawn
+from pix2gif_lite.mixture import FAMILIES
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.report import ROWS, SHEET_MOTIONS, look_up, provenance, sheet, table
-from pix2gif_lite.scenes import sample_scenes
 from pix2gif_lite.sheets import as_picture
 
 
@@ -30,6 +30,12 @@ def test_the_table_marks_targets_met_and_missed(pipe):
     results = {
         "fidelity": {"gap_db": 1.5, "moving_gap_db": 1.5001, "moving_gain_db": 8.0, "psnr": 30.0},
         "coherency": {"pearson": 0.97},
+        "photographs": {"psnr": None, "not_computed": "no cats here"},
+        "moved_photographs": {
+            "photos": 5,
+            "fidelity": {"ceiling_seen_psnr": 25.9, "seen_gap_db": 3.0, "seen_gain_db": 3.9, "warp_seen_psnr": 21.0},
+            "coherency": {"pearson": 0.95, "rmse": 1.25},
+        },
         "made": provenance("lite", pipe, {"scenes": 3, "split": "test", "steps": None, "sampler": None}),
         "by_motion": {"2": {}, "4": {}},
         "seconds": 12.3,
@@ -43,7 +49,31 @@ def test_the_table_marks_targets_met_and_missed(pipe):
     assert lines["asked against measured motion, Pearson a GIF"].endswith("| 0.970 | >= 0.98 | **missed** |")
     assert lines["generated, whole picture"].endswith("| 30.000 dB |  |  |")
     assert lines["E/D alone, photographs kept out of training"].endswith("| not computed | >= 26 dB |  |")
-    assert "3 scenes of `test`, m = 2, 4; dpmpp_2m, 4 steps." in text
+    seen = "photographs: E/D alone where the frame shows what the source shows"
+    assert lines[seen].endswith("| 25.900 dB | >= 26 dB | **missed** |")
+    assert lines["photographs: generated, below E/D alone"].endswith("| 3.000 dB | <= 3 dB | met |")
+    assert lines["photographs: above standing still, m >= 8"].endswith("| 3.900 dB | >= 4 dB | **missed** |")
+    assert lines["photographs: asked against measured, Pearson a GIF"].endswith("| 0.950 | >= 0.95 | met |")
+    assert lines["photographs: asked against measured, RMSE a GIF"].endswith("| 1.250 px |  |  |")
+    assert lines["photographs: warp alone"].endswith("| 21.000 dB |  |  |")
+    assert lines["photographs: the ruler's RMSE"].endswith("| not computed |  |  |")
+    assert "3 scenes of `test` and 5 moved photographs, m = 2, 4; dpmpp_2m, 4 steps." in text
+    assert text.endswith("\n\nNot computed: no cats here\n")
+
+
+def test_without_photographs_their_rows_are_not_computed_and_the_reason_stands_once(pipe):
+    absent = {"psnr": None, "not_computed": "no cats here"}
+    results = {
+        "photographs": absent,
+        "moved_photographs": {"not_computed": "no cats here"},
+        "by_motion": {"2": {}},
+        "seconds": 1,
+    }
+    results["made"] = provenance("lite", pipe, {"scenes": 3, "split": "test", "steps": None, "sampler": None})
+    text = table(results)
+    rows = [line for line in text.splitlines() if line.startswith("| photographs: ")]
+    assert len(rows) == 7 and all("| not computed |" in row and "met |" not in row for row in rows)
+    assert text.count("Not computed: no cats here") == 1 and "3 scenes of `test`, m = 2; dpmpp_2m" in text
 
 
 def test_provenance_says_what_ran_where(pipe):
@@ -52,10 +82,11 @@ def test_provenance_says_what_ran_where(pipe):
     assert made["torch"] == torch.__version__ and made["machine"] and made["date"].endswith("UTC")
 
 
-def test_a_sheet_shows_the_source_and_the_exact_frames_where_it_says(pipe):
-    scenes = sample_scenes(2, "test")
-    image = np.asarray(sheet(pipe, scenes, steps=1))
-    (part,) = drawn(scenes, SHEET_MOTIONS, TINY.image_size)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_sheet_shows_the_source_and_the_exact_frames_where_it_says(pipe, name):
+    scenes = FAMILIES[name].sample(2, "test", 0)
+    image = np.asarray(sheet(pipe, scenes, steps=1, family=FAMILIES[name]))
+    (part,) = drawn(scenes, SHEET_MOTIONS, TINY.image_size, FAMILIES[name])
     side = TINY.image_size
     step = side + 4
     assert image.shape[1] == 4 + 10 * step
