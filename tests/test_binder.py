@@ -15,7 +15,7 @@ else:  # pytest brings it along there
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}  # conda-forge's names of what PyPI calls otherwise
-NEEDED_BY_BINDER = ("video", "notebooks")  # extras
+NEEDED_BY_BINDER = ("video", "data", "notebooks")  # extras
 
 
 def bounds(requirements):

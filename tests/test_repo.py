@@ -142,7 +142,7 @@ def test_shipped_weights_are_small_and_safe():
     sizes = {path: path.stat().st_size for path in files}
     assert sum(size for path, size in sizes.items() if path.suffix == ".safetensors") <= 25e6
     assert sum(size for path, size in sizes.items() if path.suffix != ".safetensors") <= 1e6  # tokenizer, card, its pictures
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".png", ".gif", ".jsonl"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".png", ".webp", ".gif", ".jsonl"}
     assert any(path.suffix == ".safetensors" for path in files)
 
 
