@@ -136,8 +136,10 @@ print(inspect.getsource(motion_curve))
 
 # %% [markdown]
 # ## Where it fails
-# The small model knows drawn scenes of sixteen subjects, and sixteen actions. A caption it never saw moves something at random, or
-# bends it where it stands, or does nothing; the number is still read, the words are not.
+# The small model knows drawn scenes of sixteen subjects and sixteen actions, and eighteen moves of a whole picture, which your
+# photographs obey too: try "the camera pans to the left". What a photograph shows it does not understand: no dog will run. A caption
+# it never saw moves something at random, or everything (below the picture comes nearer, as if a camera zoomed in), or bends things
+# where they stand, or does nothing; the number is still read, the words are not.
 
 # %%
 from pix2gif_lite.sheets import contact_sheet
@@ -198,7 +200,7 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # ## Recap
 # - One frame is one edit of the source picture; a GIF is a list of magnitudes.
 # - The number is a length in pixels, and it can be checked with a ruler.
-# - Outside what it was trained on, the model keeps the background and guesses the motion.
+# - Outside what it was trained on, the model keeps the look of the picture and guesses what moves, be it everything.
 #
 # ## What follows
 # | notebook | question |

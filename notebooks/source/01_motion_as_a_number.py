@@ -43,7 +43,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av imagehash
     pass
 
 # %% [markdown]
@@ -57,18 +57,18 @@ import cv2
 import numpy as np
 import torch
 
-from pix2gif_lite import gifs, motion
+from pix2gif_lite import clips, cuts, gifs, motion
 
 # %% [markdown]
-# `read_frames` turns a GIF, WebP or mp4 into RGB frames and their times, and refuses what is damaged or too large. The example is the
-# GIF that comes with the package.
+# `read_frames` turns a GIF, APNG, WebP, mp4 or folder of numbered pictures into RGB frames and their times, and refuses what is damaged or
+# too large. The example is the GIF that comes with the package.
 # %%
 from pix2gif_lite.commands import EXAMPLE_IMAGE
 from pix2gif_lite.sheets import contact_sheet
 from pix2gif_lite.widgets import Embedded
 
 EXAMPLE_GIF = EXAMPLE_IMAGE.with_suffix(".gif")
-frames, milliseconds = gifs.read_frames(EXAMPLE_GIF)  # PIL images, ms each
+frames, milliseconds = clips.read_frames(EXAMPLE_GIF)  # PIL images, ms each
 print(f"{len(frames)} frames of {frames[0].size} px, {sum(milliseconds)} ms")
 Embedded(EXAMPLE_GIF.read_bytes(), contact_sheet([frames], size=90), alt="The example GIF: a red balloon rises over water")
 
@@ -181,69 +181,75 @@ print(inspect.getsource(motion.mean_moving_length))
 # **Curation.** The paper measures all pairs of frames of a GIF from TGIF. It sees m from 0 to 200, keeps 2 to 20, and draws at most 10
 # of the kept pairs at random. It does not say why. Our reading:
 # below 2 there is little to learn, and above 20 the ruler itself gives way (see "Slide") and cuts begin (see "Where it fails").
-# Below the histogram: the drawn pairs as a model would meet them, source above, target below.
+#
+# By hand that is a double loop. `pair_magnitudes` gives the same numbers sooner: a frame is made grey and small, and its corners are found,
+# once a frame and not once a pair. A GIF of TGIF has 41 frames on average, which makes 820 pairs.
 
 # %%
+import time
+from itertools import combinations
+
 from pix2gif_lite.presets import MOTION_MAX, MOTION_MIN
-from pix2gif_lite.viz import histogram, line_chart
 
-
-def all_pairs(frames):
-    """(i, j, m) for every i < j."""
-    rows = [(i, frames[i], frames[i + 1 :]) for i in range(len(frames) - 1)]
-    return [(i, i + 1 + k, m) for i, a, rest in rows for k, m in enumerate(motion.motion_magnitudes(a, rest))]
-
-
-def curate(frames, most=10, seed=0):
-    """All pairs, and those that would train: m in the range, at most `most` of them."""
-    pairs = all_pairs(frames)
-    kept = [pair for pair in pairs if MOTION_MIN <= pair[2] <= MOTION_MAX]
-    chosen = np.random.default_rng(seed).permutation(len(kept))[:most]
-    return pairs, [kept[k] for k in sorted(chosen)]
-
-
-pairs, chosen = curate(frames)
-print(f"{len(pairs)} pairs, {sum(MOTION_MIN <= m <= MOTION_MAX for *_, m in pairs)} in range, {len(chosen)} drawn")
-bars = histogram(
-    {"the example GIF": [m for *_, m in pairs]}, range(0, 27), "m, px at 256 x 256", "All pairs", (MOTION_MIN, MOTION_MAX)
-)
-labels = [f"{i + 1}>{j + 1}: {m:.1f}" for i, j, m in chosen]
-sheet = contact_sheet([[frames[i] for i, _, _ in chosen], [frames[j] for _, j, _ in chosen]], None, labels, 76)
-Embedded(bars, sheet, alt="Histogram of m over all pairs of the example GIF; the pairs that were drawn")
+began = time.perf_counter()
+by_hand = {(i, j): magnitude_by_hand(frames[i], frames[j]) for i, j in combinations(range(len(frames)), 2)}
+halfway = time.perf_counter()
+i, j, m = motion.pair_magnitudes(frames)  # (P,) each, P = N (N - 1) / 2
+ended = time.perf_counter()
+assert list(by_hand) == list(zip(i, j, strict=True))
+torch.testing.assert_close(torch.tensor(list(by_hand.values())), torch.from_numpy(m).float(), rtol=0, atol=0.02)
+keep = [pair for pair, value in by_hand.items() if MOTION_MIN <= value <= MOTION_MAX]
+print(f"{len(m)} pairs, {len(keep)} in range; by hand {halfway - began:.2f} s, pair_magnitudes {ended - halfway:.2f} s")
 
 # %% [markdown]
-# Now yours: put the path of a GIF, WebP or mp4 in `MY_GIF`. As it stands, it is the example again. Long ones are thinned to 40 frames.
+# `curate_clip` is all of section 3.1 for one file: read, measure, keep, draw. Which ten of those in range? The paper draws at random
+# (`draw="random"`). The package's default deals one pair of each integer motion there is, then a second of each (`"uniform"`): most pairs
+# of most GIFs are far apart, and small motions would be rare.
+#
+# Now yours: put the path of a GIF, WebP or mp4 in `MY_GIF`. As it stands, it is the example again.
+# Below the histogram: pairs as a model would meet them, source above, target below.
 
 # %%
+import io
+
+from pix2gif_lite.pairs import CurationSettings, Dropped, curate_clip, frame_name
+from pix2gif_lite.viz import histogram, line_chart
+
 MY_GIF = EXAMPLE_GIF  # edit, for example "cat.gif" after an upload
 
-mine_frames, _ = gifs.read_frames(MY_GIF)
-if len(mine_frames) < 2:
-    raise ValueError(f"{MY_GIF} holds one frame: name an animation.")
-mine_frames = mine_frames[:: -(-len(mine_frames) // 40)]  # at most 40: 780 pairs
-mine_pairs, mine_chosen = curate(mine_frames)
-lengths = np.array([m for *_, m in mine_pairs])
-print(f"{len(mine_frames)} frames, {len(mine_pairs)} pairs, m from {lengths.min():.1f} to {lengths.max():.1f}")
-print(f"below {MOTION_MIN}: {(lengths < MOTION_MIN).mean():.0%}, above {MOTION_MAX}: {(lengths > MOTION_MAX).mean():.0%}")
-print("would train:", ", ".join(f"{i + 1} > {j + 1}" for i, j, _ in mine_chosen) or "none")
-widest = max(mine_pairs, key=lambda pair: pair[2])
-sheet = contact_sheet(
-    [[with_vectors(mine_frames[widest[0]], mine_frames[widest[1]]), mine_frames[widest[1]]]], None, ["source", "target"], 170
+mine = {draw: curate_clip(MY_GIF, CurationSettings(draw=draw)) for draw in ("random", "uniform")}
+clip = mine["uniform"]
+if isinstance(clip, Dropped):  # it says why: one frame, nothing moves, damaged
+    raise ValueError(f"{MY_GIF} gives no pairs. {clip.reason}")
+print(
+    f"{clip.frames} frames, {clip.shots} shot(s), {clip.measured} pairs measured, {clip.in_range} in range, {len(clip.pairs)} drawn"
 )
-Embedded(f"the pair with the largest m, {widest[2]:.1f}", sheet, alt="The pair of frames with the largest motion")
+for draw, result in mine.items():
+    print(f"{draw:7} integer motions drawn:", sorted(pair.motion for pair in result.pairs))
+if MY_GIF == EXAMPLE_GIF:
+    assert clip.in_range == len(keep) and all(abs(by_hand[p.source, p.target] - p.m) < 0.02 for p in clip.pairs)
+drawn = [[Image.open(io.BytesIO(clip.files[frame_name(p[end])])) for p in clip.pairs] for end in (0, 1)]
+values = {"all pairs": np.arange(len(clip.histogram))}  # a bin a pixel
+bars = histogram(values, range(27), "m, px at 256 x 256", "All pairs", (MOTION_MIN, MOTION_MAX), {"all pairs": clip.histogram})
+sheet = contact_sheet(drawn, None, [f"{p.source + 1}>{p.target + 1}: {p.m:.1f}" for p in clip.pairs], 76)
+Embedded(bars, sheet, alt="Histogram of m over all pairs of the GIF; the pairs that were drawn")
 
 # %% [markdown]
 # **The integer.** The authors' code truncates m, since m indexes a table of embeddings: a pair of 7.9 px trains row 7. The paper does not say.
 # On GIFs every label is then too small, by what the next cell prints. Our drawn scenes move by exactly the integer they are labelled with, and
-# between two integers the table is interpolated (`motion_embedding.py`). How much is that in a picture? A drawn scene at 7.9 and at 7:
+# one number must not mean two things. So a curated pair keeps both (`pair.motion`, `pair.m`), and training rounds instead: 7.9 is told as 8.
+# How much is that in a picture? A drawn scene at 7.9 and at 7:
 
 # %%
+from pix2gif_lite.pair_latents import training_motion
 from pix2gif_lite.scenes import draw, sample_scenes
 
 scene = sample_scenes(3, "val", seed=0)[2]
 exact, truncated = scene.at(7.9, 256).image[0], scene.at(7, 256).image[0]  # (3, 256, 256) each
 labels = ["at rest", "m = 7.9", "m = 7: truncated", "difference, 3 times"]
-print(f"the example's pairs lose {np.mean([m % 1 for *_, m in pairs]):.2f} px on average")
+of_example = np.array([value for value in by_hand.values() if value > MOTION_MIN])
+labels_of = {"truncated": of_example.astype(int), "rounded": np.array([training_motion(value) for value in of_example])}
+print("off on average:", ", ".join(f"{how} {np.mean(told - of_example):+.2f} px" for how, told in labels_of.items()))
 gap_seen = (3 * (exact - truncated).abs() - 1).clamp(-1, 1)
 sheet = contact_sheet([[scene.at(0, 256).image[0], exact, truncated, gap_seen]], None, labels, 180)
 Embedded(sheet, alt="A drawn leaf at rest, at m = 7.9, at m = 7, and the difference of the last two: thin lines at its edges")
@@ -310,13 +316,12 @@ Embedded(
 from pix2gif_lite.canvas import to_pil
 
 long_gif = [to_pil(picture) for picture in draw([scene] * 31, range(31)).image]  # 31 frames
-by_gap = {}
-for i, j, m in all_pairs(long_gif):
-    by_gap.setdefault(j - i, []).append(m)
+i, j, m = motion.pair_magnitudes(long_gif)
+by_gap = {gap: m[j - i == gap] for gap in range(1, len(long_gif))}
 
 
 def draw_gap(gap):
-    values = np.array(by_gap[gap])
+    values = by_gap[gap]
     share = np.mean((values >= MOTION_MIN) & (values <= MOTION_MAX))
     pair = contact_sheet(
         [[with_vectors(long_gif[0], long_gif[gap]), long_gif[gap]]], None, ["frame 1", f"frame {1 + gap}"], 200
@@ -345,30 +350,46 @@ Embedded(*gaps.set(gap=10), alt="Frames 1 and 11 of the drawn GIF, and the histo
 # nonsense. Here are all cuts among 12 unrelated scenes. Cuts fall mostly above 20, so the range removes most of them. Not all. Below the
 # histogram is the cut with the smallest m, next to an honest pair. A check that sees the difference: follow each corner forth and back.
 # A corner that really moved comes home; one that was lost does not. Neither the paper's algorithm nor the authors' code checks this.
+# Our curation does, with `cuts.same_scene`: at least a quarter of the corners must return (and, where a logo stands still over both, a
+# quarter of those that move).
 
 # %%
+import tempfile
+from pathlib import Path
+
 firsts = [to_pil(s.at(0).image[0]) for s in sample_scenes(12, "train", seed=5)]
-cuts = [(i, j, m) for i, a in enumerate(firsts) for j, m in enumerate(motion.motion_magnitudes(a, firsts)) if i != j]
-passed = sum(MOTION_MIN <= m <= MOTION_MAX for *_, m in cuts)
+across = [(i, j, m) for i, a in enumerate(firsts) for j, m in enumerate(motion.motion_magnitudes(a, firsts)) if i != j]
+passed = sum(MOTION_MIN <= m <= MOTION_MAX for *_, m in across)
 
 
 def came_home(a, b):
-    """Share of the corners that return to within 1 px."""
+    """Share of the corners that return to within 1 px, by hand."""
     gray_a, gray_b = motion.to_gray(a), motion.to_gray(b)
     corners = motion.find_corners(gray_a)
     forth, found = motion.track(gray_a, gray_b, corners)
     back, again = motion.track(gray_b, gray_a, corners + forth)
-    return float((found & again & (np.linalg.norm(forth + back, axis=1) < 1)).mean()) if len(corners) else 1.0
+    return float((found & again & (np.linalg.norm(forth + back, axis=1) < 1)).mean()) if len(corners) else 0.0
 
 
-print(f"{passed} of {len(cuts)} cuts have an m that is kept")
-i, j, m_cut = min(cuts, key=lambda cut: cut[2])
-home_cut, home_real = came_home(firsts[i], firsts[j]), came_home(long_gif[0], long_gif[10])
-print(f"honest pair: m = {motion.motion_magnitude(long_gif[0], long_gif[10]):.1f}, {home_real:.0%} of the corners come home")
-print(f"cut:         m = {m_cut:.1f}, {home_cut:.0%} come home")
-rows = [[with_vectors(long_gif[0], long_gif[10]), long_gif[10]], [with_vectors(firsts[i], firsts[j]), firsts[j]]]
+grays = [motion.to_gray(a) for a in firsts]
+noticed = sum(not cuts.same_scene(grays[i], grays[j]) for i, j, _ in across)
+print(f"{passed} of {len(across)} cuts have an m that is kept; same_scene says no to {noticed}")
+i, j, m_cut = min(across, key=lambda cut: cut[2])
+honest, cut = (long_gif[0], long_gif[10]), (firsts[i], firsts[j])
+home_real, home_cut = came_home(*honest), came_home(*cut)
+for a, b, home in ((*honest, home_real), (*cut, home_cut)):
+    assert home == cuts.there_and_back(motion.to_gray(a), motion.to_gray(b))[0].mean()  # the package's
+    print(f"m = {motion.motion_magnitude(a, b):4.1f}, {home:.0%} of the corners come home")
+with tempfile.TemporaryDirectory() as folder:  # a GIF with a cut in its middle
+    gifs.save_animation(long_gif[:8:2] + [firsts[j], *long_gif[1:8:2]], Path(folder) / "cuts.gif")
+    halves = curate_clip(Path(folder) / "cuts.gif")
+print(
+    f"a GIF with another picture in its middle: {halves.shots} shots, pairs",
+    [(p.source + 1, p.target + 1) for p in halves.pairs],
+)
+rows = [[with_vectors(a, b), b] for a, b in (honest, cut)]
 bars = histogram(
-    {"cuts": [m for *_, m in cuts]}, range(0, 101, 4), "m, px at 256 x 256", "m across a cut", (MOTION_MIN, MOTION_MAX)
+    {"cuts": [m for *_, m in across]}, range(0, 101, 4), "m, px at 256 x 256", "m across a cut", (MOTION_MIN, MOTION_MAX)
 )
 sheet = contact_sheet(rows, ["an honest pair", "a cut"], ["source", "target"], 170)
 Embedded(
@@ -429,7 +450,7 @@ print(f"the paper: {783_184 / 78_692:.2f} pairs per GIF in train, {105_041 / 10_
 # ## Recap
 # - m is the mean length of the Lucas-Kanade vectors longer than 1 px, at 256 x 256. It says how far, not how much nor where to.
 # - Training pairs are all pairs of a GIF with m from 2 to 20, ten at most. The same ruler later measures what the model made.
-# - It is blind without corners, and it believes a cut. A look forth and back would tell.
+# - It is blind without corners, and it believes a cut. A look forth and back tells: `cuts.py`.
 #
 # Next: `02_latents`.
 
@@ -437,6 +458,7 @@ print(f"the paper: {783_184 / 78_692:.2f} pairs per GIF in train, {105_041 / 10_
 # What this notebook taught, checked
 assert abs(magnitude_by_hand(window(200, 200), window(197, 196)) - 5) < 0.5  # a known shift
 assert np.abs(d - vector[0]).max() < 0.1 and np.abs(d - (1.5, -0.7)).max() < 0.1  # Lucas-Kanade is a 2 x 2 system
-assert all(MOTION_MIN <= m <= MOTION_MAX for *_, m in chosen) and len(chosen) <= 10  # what trains
-assert home_real > home_cut  # a cut does not come home
+assert all(MOTION_MIN <= p.m <= MOTION_MAX for p in clip.pairs) and len(clip.pairs) <= 10  # what trains
+assert home_real > home_cut and noticed > 0.9 * len(across)  # a cut does not come home
+assert halves.shots == 3 and not any(p.source < 4 < p.target for p in halves.pairs)  # and gives no pair
 assert blind["flat, darker"] == (0, 0.0) and blind["edge, moved 10 px"][1] == 0.0  # no corners, no motion

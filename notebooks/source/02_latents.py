@@ -140,8 +140,8 @@ def scaling_by_hand(z):
 
 # %% [markdown]
 # ## Compared with the package
-# Folding and PSNR have to agree to the digit. The package's scaling factor was measured once, after training, on other pictures (drawn frames and
-# photographs); ours is measured on 64 drawn scenes. They have to agree roughly.
+# Folding and PSNR have to agree to the digit. The package's scaling factor was measured on other pictures (drawn frames and
+# photographs), and kept when E learnt on with the model; ours is measured on 64 drawn scenes. They have to agree roughly.
 
 # %%
 torch.testing.assert_close(fold_by_hand(x, 4), torch.nn.functional.pixel_unshuffle(x, 4), rtol=0, atol=0)
@@ -336,7 +336,7 @@ print(f"a picture moved by {answer} px: {fits[answer]:.1f} dB.", "Right." if max
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 4, `vae.downsampling`: a cell spans 4 px. The autoencoder was trained so: some of its samples had their latent moved, and D had to give the
+# 4, `vae.downsampling`: a cell spans 4 px. The autoencoder was trained so: most of its samples had their latent moved, and D had to give the
 # picture moved as far (`autoencoder_job.py`).
 # </details>
 #

@@ -306,8 +306,8 @@ Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector
 
 # %% [markdown]
 # ## Exercises
-# **1.** One row between 0 and 20 lies outside the paper's range; lite trains it all the same. Which? In the similarity matrix its stripe is
-# paler than the one on either side.
+# **1.** One row between 0 and 20 lies outside the paper's range; lite trains it all the same. Which? Among small m its
+# stripe in the similarity matrix is a little paler than the one on either side.
 
 # %%
 answer = 20  # edit

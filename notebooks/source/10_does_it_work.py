@@ -256,12 +256,13 @@ Markdown(markdown_table(table, columns))
 # %% [markdown]
 # The last four columns are PSNR against the exact frame: everywhere, where anything moves, where the source does not show what the
 # frame must show (it comes out from behind something), and where all is still. Read the table from below. The ruler itself is not
-# perfect, and nothing can be read more finely than it. (Its PSNR is 100 dB, what identical pictures get.) The copied source is
-# unbeatable where nothing moves, and is the floor where something does. Without any motion signal the frames are one and the same
-# whatever was asked for: Pearson is about 0. Without the text the model must guess from the picture what may happen. With the number in
-# words only ("no c_M", below), compare how far up the dial is followed with the full model's curve: that is why the paper adds $c_M$.
-# Then compare `full` with `warp alone`. The warp does most of the moving. Where the frame is uncovered no warp has anything to look up, and
-# there the diffusion ought to earn its keep; the two numbers in that column say whether it does, with these weights and this few steps.
+# perfect, and nothing can be read more finely than it. (Its PSNR is 100 dB, what identical pictures get.) The copied source is the
+# floor where something moves. Where all is still it is right to the digit but for the soft rim of what moves, and that rim alone puts it
+# level with the model. Without any motion signal the frames are one and the same whatever was asked for: Pearson is about 0. Without
+# the text the model must guess from the picture what may happen. With the number in words only ("no c_M", below) this model hardly
+# follows the dial at all: it learnt to listen to $c_M$ (notebook 03). Then compare `full` with `warp alone`. The warp does the
+# moving. Where the frame is uncovered no warp has anything to look up, and there the diffusion ought to earn its keep; the two
+# numbers in that column say that it does not yet, with these weights and this few steps.
 
 # %%
 import tempfile
@@ -285,8 +286,8 @@ Embedded(
 )
 
 # %% [markdown]
-# Twelve scenes are few. The table that belongs to the weights was made on more, by a command, and is shipped beside them with the
-# machine and the date (last line). `pix2gif-lite evaluate --weights lite` makes it again.
+# Twelve scenes are few. The table that belongs to the weights was made on more, and on moved photographs that training never saw, by a
+# command; it is shipped beside them with the machine and the date (last line). `pix2gif-lite evaluate --weights lite` makes it again.
 
 # %%
 import json
@@ -299,7 +300,7 @@ Markdown(report_table(results))
 
 # %% [markdown]
 # **The paper's numbers, for scale.** They are the authors', on real GIFs with a model a hundred times larger; nothing here was measured
-# by us, and ours (drawn scenes) do not compare with them.
+# by us, and ours (drawn scenes, moved photographs) do not compare with them.
 #
 # | zero-shot (section 4.1) | UCF-101 FVD | CLIPSim | PIC | MSR-VTT FVD | CLIPSim | PIC |
 # |---|---|---|---|---|---|---|
