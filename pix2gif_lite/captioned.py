@@ -122,6 +122,8 @@ def _name(text: str, folder: Path, place: str) -> str:
         fault = "leads out of the folder: name a file below it"
     elif not os.path.exists(folder / text) or Path(text) == Path("."):
         fault = "does not exist: correct the name or remove the line"
+    elif not os.path.isfile(folder / text) and not os.path.isdir(folder / text):  # a pipe would be waited for
+        fault = "is neither a file nor a folder: remove the line"
     if fault:
         raise ValueError(f"{place}: {_short(text)} {fault}.")
     return Path(os.path.normpath(text)).as_posix()

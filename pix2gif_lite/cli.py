@@ -47,13 +47,15 @@ def number(name: str, low: float, high: float, whole: bool = False) -> Callable[
     return convert
 
 
-def add_slider(group: argparse._ActionsContainer, flag: str, name: str, default: float | None, shown: str) -> None:
-    """An option whose range and help come from the table that the notebooks' sliders use."""
+def add_slider(
+    group: argparse._ActionsContainer, flag: str, name: str, default: float | None, shown: str, meaning: str = ""
+) -> None:
+    """An option whose range and help (or another `meaning`) come from the table that the notebooks' sliders use."""
     slider = SLIDERS[name]
     whole = float(slider.step).is_integer() and name != "fps"
     unit = f" {slider.unit}" if slider.unit else ""
     low, high = (int(value) if float(value).is_integer() else value for value in (slider.minimum, slider.maximum))
-    text = f"{slider.help}; {low}-{high}{unit} (default: {shown})"
+    text = f"{meaning or slider.help}; {low}-{high}{unit} (default: {shown})"
     convert = number(name, slider.minimum, slider.maximum, whole)
     group.add_argument(flag, type=convert, default=default, metavar="N", help=text)
 
@@ -152,13 +154,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
     how.add_argument("--mixed-precision", choices=("auto", "no", "fp16", "bf16"), default="auto")
     how.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
-    add_slider(how, "--seed", "seed", 0, "0")
+    add_slider(how, "--seed", "seed", 0, "0", "first weights, data, order of samples and noise")
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:
     text = "a folder of animations with captions (captions.csv, or a .txt each), or a .tsv of addresses and captions as TGIF's"
     parser.add_argument("source", metavar="FOLDER_OR_TSV", help=text)
-    parser.add_argument("--out", required=True, metavar="DATA", help="folder for frames, pairs.parquet and the report")
+    parser.add_argument("--out", required=True, metavar="DATA", help="folder for pairs and report; it holds this source alone")
     text = "of a clip's pairs: uniform over the integer motions, or random as the paper's (default: uniform)"
     parser.add_argument("--draw", choices=("uniform", "random"), default="uniform", help=text)
     for flag, default, text in (("--low", MOTION_MIN, "smallest"), ("--high", MOTION_MAX, "largest")):
@@ -169,7 +171,7 @@ def add_curate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flip", action="store_true", help="add each pair mirrored, left and right swapped in its caption")
     text = "colour under transparent parts (default: FFFFFF)"
     parser.add_argument("--background", default="FFFFFF", metavar="RRGGBB", help=text)
-    add_slider(parser, "--seed", "seed", 0, "0")
+    add_slider(parser, "--seed", "seed", 0, "0", "which pairs are drawn, and the split")
     parser.add_argument("--workers", type=number("workers", 1, 4096, True), metavar="N", help="processes (default: one a core)")
     parser.add_argument("--scheduler", metavar="ADDR", help="of a Dask cluster, tcp://...; local: one on this machine")
 
@@ -179,7 +181,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=number("count", 1, 100_000, True), default=64, metavar="N", help="(default: 64)")
     parser.add_argument("--split", choices=DATA_SPLITS, default="train", help="(default: train)")
     parser.add_argument("--size", type=number("size", 32, 1024, True), default=128, metavar="PX", help="(default: 128)")
-    add_slider(parser, "--seed", "seed", 0, "0")
+    add_slider(parser, "--seed", "seed", 0, "0", "which scenes are drawn")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -102,6 +102,8 @@ def curate(args: argparse.Namespace) -> None:
         raise KeyboardInterrupt(f"What is done in {args.out} is kept: the same command goes on.") from None
     print(f"{args.out}: {counts['pairs']} pairs, {counts['train']} to train and {counts['val']} to validate with")
     print(f"  {counts['kept']} of {counts['files']} files kept, {counts['dropped']} dropped: report.json says why")
+    if counts["left"]:
+        print(f"  {counts['left']} clips of an earlier curation are not in {args.source} and left the data")
 
 
 def scenes(args: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .addresses import Allow, is_public
 from .captioned import read_captioned, read_tsv
 from .curation_report import draw_report, report_of
-from .curation_store import DOWNLOADS, TABLE, Store, frame_path, pairs_of
+from .curation_store import DOWNLOADS, REPORT, TABLE, Store, frame_path, pairs_of
 from .download import Fate, fetch_all
 from .duplicates import content_key, near_duplicates, split_by_group
 from .files import write_whole
@@ -31,7 +31,7 @@ from .parallel import Died, check_scheduler, over_jobs
 from .public_web import LIMITS, Limits
 from .request import check_folder
 
-PACKAGES = ("pyarrow", "imagehash", "matplotlib")
+PACKAGES = ("pyarrow", "imagehash", "matplotlib", "av")
 
 
 @dataclass
@@ -60,6 +60,7 @@ def curate(
     It writes frames/<shard>/<id>.webp, pairs.parquet (source, target: paths relative to `out`; caption; motion: m
     truncated; motion_px; gif: the clip's key; split: train or val), report.json and report.png. Downloads lie in
     downloads/, finished clips in work/, and the same call goes on where one was stopped, or does what was added since.
+    The data are those of this source alone: clips of an earlier call that it does not have leave (counted as "left").
 
     `workers` and `scheduler` as `over_jobs` takes them; `limits` and `allow` as `fetch_all`. Raises ValueError,
     FileNotFoundError or FileExistsError for a source or place that will not do and ModuleNotFoundError for a missing
@@ -91,7 +92,8 @@ def curate(
     rows = rows_of(listed, kept, sides, settings)
     report = report_of(source, settings, listed, kept, groups, sides, rows, fates)
     picture = draw_report(out, settings, kept, rows)
-    write_whole(out / "report.json", report.encode())
+    before = store.clips()
+    write_whole(out / REPORT, report.encode())
     write_whole(out / "report.png", picture)
     write_whole(out / TABLE, parquet(rows))
     used = {row[column] for row in rows for column in ("source", "target")}
@@ -99,7 +101,8 @@ def curate(
     in_val = sum(row["split"] == "val" for row in rows)
     names = sum(one.reason is None for one in listed)
     counts = {"files": len(listed), "kept": names, "dropped": len(listed) - names, "clips": len(kept), "frames": len(used)}
-    return counts | {"pairs": len(rows), "train": len(rows) - in_val, "val": in_val}
+    counts |= {"pairs": len(rows), "train": len(rows) - in_val, "val": in_val}
+    return counts | {"left": len(before - kept.keys())}  # clips that the data held before
 
 
 def check(source: Path, out: Path, scheduler: str | None = None) -> None:
@@ -171,7 +174,7 @@ def rows_of(
         for caption in captions[key]:
             for pair in pairs_of(record):
                 for flipped in (False, True) if settings.flip else (False,):
-                    source, target = (frame_path(key, index, flipped) for index in pair[:2])
+                    source, target = (frame_path(key, settings.of_a_frame(), index, flipped) for index in pair[:2])
                     words = flip_caption(caption) if flipped else caption
                     row = {"source": source, "target": target, "caption": words, "motion": pair.motion, "motion_px": pair.m}
                     rows.append(row | {"gif": key, "split": sides[key]})

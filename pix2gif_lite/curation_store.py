@@ -16,14 +16,18 @@ from typing import Any
 from .files import write_whole
 from .pairs import ClipPairs, CurationSettings, Dropped, Pair, frame_name
 
-WORK, FRAMES, DOWNLOADS, TABLE = "work", "frames", "downloads", "pairs.parquet"
-OUR_FRAME = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{16}-\d{4,}(-flip)?\.webp")  # and what a killed writer left
+WORK, FRAMES, DOWNLOADS, TABLE, REPORT = "work", "frames", "downloads", "pairs.parquet", "report.json"
+MARK = "made-by-curate"  # an empty file in work/: this folder is a curation's, and may be swept
+OUR_FRAME = re.compile(r"(\.[0-9a-f]{8}-)?[0-9a-f]{16}-[0-9a-f]{6}-\d{4,}(-flip)?\.webp")  # and what a killed writer left
 OUR_RECORDS = re.compile(r"[0-9a-f]{12}")
 
 
-def frame_path(key: str, index: int, flipped: bool = False) -> str:
-    """Where a frame lies, relative to the data's folder: 256 shards by the clip's key."""
-    return f"{FRAMES}/{key[:2]}/{key}-{frame_name(index, flipped)}.webp"
+def frame_path(key: str, look: str, index: int, flipped: bool = False) -> str:
+    """Where a frame lies, relative to the data's folder: 256 shards by the clip's key. `look`: `of_a_frame` of the settings.
+
+    A frame never changes under its name, so a table that is there stays right while another curation is on its way.
+    """
+    return f"{FRAMES}/{key[:2]}/{key}-{look}-{frame_name(index, flipped)}.webp"
 
 
 class Store:
@@ -34,8 +38,8 @@ class Store:
 
     def __init__(self, out: Path, settings: CurationSettings) -> None:
         self.out, self.flips = out, (False, True) if settings.flip else (False,)
-        self.records = out / WORK / settings.of_a_clip()
-        ours = [out / WORK, out / TABLE, out / DOWNLOADS / "index.sqlite"]
+        self.records, self.look = out / WORK / settings.of_a_clip(), settings.of_a_frame()
+        ours = [out / WORK / MARK, out / DOWNLOADS / "index.sqlite"]
         if out.is_dir() and any(out.iterdir()) and not any(path.exists() for path in ours):
             raise FileExistsError(f"The folder {str(out)!r} is not empty and holds no curation: give a new one.")
 
@@ -54,15 +58,24 @@ class Store:
             record: dict[str, Any] = {"dropped": result.reason}
         else:
             for name, data in result.files.items():
-                self._write(self.out / FRAMES / key[:2] / f"{key}-{name}.webp", data)
+                self._write(self.out / FRAMES / key[:2] / f"{key}-{self.look}-{name}.webp", data)
             record = {name: value for name, value in vars(result).items() if name != "files"}
+        self._write(self.out / WORK / MARK, b"")
         self._write(self._record(key), json.dumps(record, separators=(",", ":")).encode())
         return record
 
     def frames_of(self, key: str, record: dict[str, Any]) -> set[str]:
         """The paths of a clip's frames, relative to the data's folder."""
         indices = {index for pair in record.get("pairs", ()) for index in pair[:2]}
-        return {frame_path(key, index, flipped) for index in indices for flipped in self.flips}
+        return {frame_path(key, self.look, index, flipped) for index in indices for flipped in self.flips}
+
+    def clips(self) -> set[str]:
+        """The keys of the clips that the data hold now, before this curation."""
+        try:
+            lines = json.loads((self.out / REPORT).read_bytes())["files"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return set()
+        return {line["gif"] for line in lines if "gif" in line}
 
     def sweep(self, used: Iterable[str]) -> None:
         """Remove frames that are not `used` any more and the records of other settings, which lose theirs by that."""
@@ -82,6 +95,9 @@ class Store:
         if (self.out / TABLE).exists():
             return
         shutil.rmtree(self.records, ignore_errors=True)
+        work = self.out / WORK
+        if work.is_dir() and [path.name for path in work.iterdir()] == [MARK]:
+            (work / MARK).unlink()
         for folder in (self.out / WORK, self.out):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

@@ -68,6 +68,11 @@ class CurationSettings:
         chosen = {name: value for name, value in asdict(self).items() if name not in DATA_SETTINGS}
         return hashlib.sha256(json.dumps([RECIPE, LOOKED_AT, QUALITY, chosen], sort_keys=True).encode()).hexdigest()[:12]
 
+    def of_a_frame(self) -> str:
+        """A short hash of what a stored frame looks like: other settings, another name for its file."""
+        looks = [RECIPE, QUALITY, self.size, list(self.background)]
+        return hashlib.sha256(json.dumps(looks).encode()).hexdigest()[:6]
+
 
 DEFAULTS = CurationSettings()
 

@@ -54,7 +54,7 @@ def over_jobs(function: Callable, jobs: Jobs, workers: int | None = None, schedu
 
 
 def check_scheduler(scheduler: str | None) -> None:
-    """Raises ModuleNotFoundError if Dask is wanted and missing, ValueError for what is no address."""
+    """Raises ModuleNotFoundError if Dask is wanted and missing, ValueError for what is no address or does not answer."""
     if scheduler is None:
         return
     if scheduler != "local" and "://" not in scheduler:
@@ -63,6 +63,8 @@ def check_scheduler(scheduler: str | None) -> None:
         import distributed  # noqa: F401
     except ImportError as error:
         raise ModuleNotFoundError("A scheduler needs Dask: run `pip install 'pix2gif-lite[scale]'`.") from error
+    if scheduler != "local":
+        _connected(scheduler).close()
 
 
 def _alone_on_a_core(function: Callable, arguments: tuple) -> Any:
@@ -122,21 +124,27 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
 # ---------------------------------------------------------------------------------------------------------------------- Dask
 
 
+def _connected(scheduler: str) -> Any:
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout=CONNECTING)
+    except OSError as error:
+        message = f"No Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or give local."
+        raise ValueError(message) from error
+
+
 def _over_dask(function: Callable, jobs: Jobs, scheduler: str, workers: int) -> Results:
     """Dask itself gives a dead worker's tasks to another one. It says KilledWorker of all that several dead ones had in
     hand, guilty or not; so those come last, one at a time."""
     check_scheduler(scheduler)
-    from distributed import Client, KilledWorker, LocalCluster, as_completed
+    from distributed import KilledWorker, LocalCluster, as_completed
 
     with ExitStack() as stack:
         if scheduler == "local":
             options = {"n_workers": max(1, workers), "threads_per_worker": 1, "dashboard_address": None}
             scheduler = stack.enter_context(LocalCluster(processes=True, **options)).scheduler_address
-        try:
-            client = stack.enter_context(Client(scheduler, timeout=CONNECTING))
-        except OSError as error:
-            message = f"No Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or give local."
-            raise ValueError(message) from error
+        client = stack.enter_context(_connected(scheduler))
 
         def fill(running: as_completed, waiting: deque[str], alone: bool) -> None:
             in_hand = 1 if alone else IN_HAND * max(1, sum(client.nthreads().values()))  # workers come and go

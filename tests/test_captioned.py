@@ -179,3 +179,10 @@ def test_tsv_that_is_none(tmp_path):
         file.truncate(100_000_001)  # a hole: no bytes on the disk
     with pytest.raises(ValueError, match="more than 100,000,000 bytes"):
         read_tsv(tmp_path / "huge.tsv")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "pipe.gif")
+    (folder / "captions.csv").write_text("file,caption\npipe.gif,nobody writes into it\n")
+    with pytest.raises(ValueError, match=r"captions.csv', line 2: 'pipe.gif' is neither a file nor a folder: remove the line"):
+        read_captioned(folder)

@@ -26,6 +26,7 @@ from PIL import Image
 from pix2gif_lite import cli
 from pix2gif_lite.clips import read_frames
 from pix2gif_lite.curation import curate
+from pix2gif_lite.curation_store import Store
 from pix2gif_lite.duplicates import content_key
 from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.pairs import CurationSettings, curate_clip
@@ -115,7 +116,7 @@ def test_the_table_holds_each_clips_drawn_pairs(folder, data):
         frames, _ = read_frames(path)
         mine = [row for row in rows if row["gif"] == key]
         for row in mine:
-            i, j = (int(Path(row[end]).stem.split("-")[1]) for end in ("source", "target"))
+            i, j = (int(Path(row[end]).stem.split("-")[2]) for end in ("source", "target"))
             assert row["motion_px"] == pytest.approx(motion_magnitude(frames[i], frames[j]), abs=1e-3)
             assert row["motion"] == int(row["motion_px"]) and 2 <= row["motion_px"] <= 20
     second = content_key(folder / "second.gif")
@@ -319,6 +320,47 @@ def test_other_settings_leave_no_frames_behind_and_lost_frames_are_made_again(fo
     assert (out / "frames" / "notes.txt").read_text() == "not ours"
     (out / "frames" / "notes.txt").unlink()
     assert contents(out) == contents(data)
+
+
+def test_a_run_with_other_settings_that_is_stopped_spoils_nothing(folder, data, tmp_path, monkeypatch):
+    out = tmp_path / "data"
+    shutil.copytree(data, out)
+    keep, done = Store.keep, []
+
+    def stop(self, key, result):
+        done.append(keep(self, key, result))
+        if sum("pairs" in record for record in done) == 2:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    monkeypatch.setattr(Store, "keep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        curate(folder, out, CurationSettings(background=(255, 0, 0)), workers=0, progress_bar=False)
+    monkeypatch.undo()
+    frames = {row[end] for row in rows_of(data) for end in ("source", "target")}
+    assert all((out / frame).read_bytes() == (data / frame).read_bytes() for frame in frames)  # the table is right all along
+    curate(folder, out, workers=0, progress_bar=False)
+    assert contents(out) == contents(data)
+
+
+def test_another_source_takes_the_place_of_the_first_and_says_so(folder, data, tmp_path, capsys):
+    out, clips = tmp_path / "data", tmp_path / "clips"
+    shutil.copytree(data, out)
+    clips.mkdir()
+    save(clips / "new.gif", pan(5.2, 4, seed=77, size=96)).with_suffix(".txt").write_text("a new one")
+    assert cli.main(["curate", str(clips), "--out", str(out), "--workers", "1"]) == 0
+    held = len({row["gif"] for row in rows_of(data)})
+    assert f"{held} clips of an earlier curation are not in {clips} and left the data" in capsys.readouterr().out
+    assert {row["gif"] for row in rows_of(out)} == {content_key(clips / "new.gif")}
+
+
+def test_a_folder_that_only_looks_like_a_curation_is_left_alone(folder, tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "work" / "deadbeef0123").mkdir(parents=True)
+    (mine / "work" / "deadbeef0123" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds no curation: give a new one"):
+        curate(folder, mine, workers=0, progress_bar=False)
+    assert contents(mine) == {"work/deadbeef0123/thesis.txt": b"mine"}
 
 
 # --------------------------------------------------------------------------------------------------------------- by addresses
