@@ -1,4 +1,4 @@
-"""Reading a folder of weights that a stranger may have made.
+"""Reading a folder of weights that a stranger may have made, and writing one.
 
 A folder says in model_index.json which class each part has, and diffusers would import it. Here the classes are fixed
 (`PARTS`), and pickles, which can run code, are never opened: safetensors or nothing. Weights saved in half precision come
@@ -8,7 +8,7 @@ back in the dtype asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ def load_component(weights: str | Path, name: str) -> Any:
     return _load(PARTS[name], folder, torch.float32)
 
 
+def save_parts(parts: Mapping[str, Any], folder: str | Path) -> None:
+    """Each part in a folder of its name below `folder`, as safetensors; parts that are None are left out."""
+    with _no_bars():
+        for name, part in parts.items():
+            if part is not None:
+                part.save_pretrained(Path(folder) / name)
+
+
 def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     if kind is PreTrainedTokenizerFast:
         return kind.from_pretrained(folder, local_files_only=True)
@@ -91,7 +99,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    """transformers draws a progress bar for a load that takes milliseconds."""
+    """transformers draws a progress bar for a load or save that takes milliseconds."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

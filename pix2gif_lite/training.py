@@ -19,7 +19,7 @@ from .autoencoder_job import AutoencoderJob
 from .decoder_job import DecoderJob
 from .hardware import choose_precision
 from .latent_cache import fingerprint
-from .loading import INDEX, PARTS, load_component
+from .loading import INDEX, PARTS, load_component, save_parts
 from .mixture import TrainingData
 from .model import Pix2GifModel
 from .model_job import ModelJob
@@ -152,8 +152,7 @@ def train_model(
     settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
     settings |= {"autoencoder": fingerprint(vae), "only": only}
     summary = fit(job, run, settings | data.settings())
-    for name, part in {**parts, "vae": vae}.items():
-        part.save_pretrained(Path(out) / name)
+    save_parts({**parts, "vae": vae}, out)
     return summary
 
 
@@ -187,8 +186,7 @@ def train_decoder(
     )
     settings = {"job": "decoder", "autoencoder": fingerprint(vae), "batch_size": run.batch_size, "seed": seed}
     summary = fit(job, run, settings | {"photo_share": photo_share} | data.settings())
-    for name, part in parts.items():
-        part.save_pretrained(Path(out) / name)
+    save_parts(parts, out)
     return summary
 
 

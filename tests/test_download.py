@@ -53,15 +53,20 @@ class Handler(BaseHTTPRequestHandler):
             for name in ("all", host):
                 self.server.flying[name] += 1
                 self.server.most[name] = max(self.server.most[name], self.server.flying[name])
+        self.asked = ("all", host)
         try:
             getattr(self, f"serve_{route}")(argument)
         except (BrokenPipeError, ConnectionResetError):  # the other side has hung up, as it should
             pass
         finally:
             self.close_connection = True
-            with self.server.lock:
-                for name in ("all", host):
-                    self.server.flying[name] -= 1
+            self.land()
+
+    def land(self):  # no longer in the air: before the last byte, after which the other side may ask again
+        with self.server.lock:
+            for name in self.asked:
+                self.server.flying[name] -= 1
+        self.asked = ()
 
     def answer(self, body=b"", status=200, **headers):
         self.send_response(status)
@@ -69,6 +74,8 @@ class Handler(BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(name.replace("_", "-"), value)
         self.end_headers()
+        if "Content_Length" not in headers:  # the body is all there is
+            self.land()
         self.wfile.write(body)
 
     def serve_gif(self, number):

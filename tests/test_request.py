@@ -55,7 +55,7 @@ PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
         ({"image": np.zeros((64, 64, 3))}, "float64"),
         ({"image": Image.new("RGB", (1, 1))}, "1 x 1"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else f"{next(iter(part))}-{type(next(iter(part.values()))).__name__}",
 )
 def test_bad_input_is_refused_before_any_model_runs(pipe, picture, change, words):
     ran = []
