@@ -22,6 +22,7 @@ from .autoencoder import PatchAutoencoderKL
 from .autoencoder_job import AutoencoderJob, reconstruction_terms
 from .metrics import psnr
 from .model import Pix2GifModel
+from .model_job import latent_scales
 from .presets import DEMO_MOTIONS, MOTION_MAX, Preset
 from .scenes import draw, sample_scenes
 from .text import motion_prompt, tokenize
@@ -96,7 +97,7 @@ class RehearsalJob(AutoencoderJob):
         self.pairs = PairStream(preset.image_size, seed, scenes_a_block, keep=window + 2)
         self.stride = max(1, int(reuse * FRAMES_A_SCENE * scenes_a_block / pair_share))  # samples a block
         # FNet reads latents at the scale it was trained with, wherever E goes.
-        self.image_scale = float(vae.config.scaling_factor) if preset.scale_image_latents else 1.0
+        _, self.image_scale = latent_scales(vae, preset)
 
     def train(self, mode: bool = True) -> RehearsalJob:
         """The model stays in eval mode."""

@@ -39,3 +39,15 @@ def picture():
 
     pixels = sample_scenes(1, seed=3)[0].at(0, 96).image[0].permute(1, 2, 0)
     return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).numpy())
+
+
+@pytest.fixture(scope="module")
+def vae():
+    """A TINY autoencoder with random weights, its latents scaled by 4."""
+    from pix2gif_lite.autoencoder import build_autoencoder
+    from pix2gif_lite.presets import TINY
+
+    torch.manual_seed(0)
+    vae = build_autoencoder(TINY).eval()
+    vae.register_to_config(scaling_factor=4.0)
+    return vae

@@ -68,14 +68,6 @@ def data(tmp_path_factory) -> Path:
     return data
 
 
-@pytest.fixture(scope="module")
-def vae():
-    torch.manual_seed(0)
-    vae = build_autoencoder(TINY).eval()
-    vae.register_to_config(scaling_factor=4.0)
-    return vae
-
-
 # ---------------------------------------------------------------------------------------------------------- the pictures
 
 

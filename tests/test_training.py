@@ -411,14 +411,6 @@ def test_moved_pictures_match_moved_latents(source):
 
 
 @pytest.fixture(scope="module")
-def vae():
-    torch.manual_seed(0)
-    vae = build_autoencoder(TINY).eval()
-    vae.register_to_config(scaling_factor=4.0)
-    return vae
-
-
-@pytest.fixture(scope="module")
 def latents(vae, tmp_path_factory):
     return cache_scenes(vae, tmp_path_factory.mktemp("latents"), 10, 3, size=64, seed=5, shard=4, progress_bar=False)
 
