@@ -27,7 +27,11 @@ def frame_path(key: str, look: str, index: int, flipped: bool = False) -> str:
 
     A frame never changes under its name, so a table that is there stays right while another curation is on its way.
     """
-    return f"{FRAMES}/{key[:2]}/{key}-{look}-{frame_name(index, flipped)}.webp"
+    return _named(key, look, frame_name(index, flipped))
+
+
+def _named(key: str, look: str, name: str) -> str:
+    return f"{FRAMES}/{key[:2]}/{key}-{look}-{name}.webp"
 
 
 class Store:
@@ -58,7 +62,7 @@ class Store:
             record: dict[str, Any] = {"dropped": result.reason}
         else:
             for name, data in result.files.items():
-                self._write(self.out / FRAMES / key[:2] / f"{key}-{self.look}-{name}.webp", data)
+                self._write(self.out / _named(key, self.look, name), data)
             record = {name: value for name, value in vars(result).items() if name != "files"}
         self._write(self.out / WORK / MARK, b"")
         self._write(self._record(key), json.dumps(record, separators=(",", ":")).encode())
