@@ -75,6 +75,11 @@ class AutoencoderJob(nn.Module):
         self.held_out = held_out
         self._tests: tuple[Tensor, Tensor, Tensor] | None = None
 
+    @property
+    def heavy(self) -> list[nn.Module]:
+        """Where a step's time and memory go."""
+        return [self.vae.encoder, self.vae.decoder]
+
     def batch(self, numbers: Sequence[int]) -> PictureBatch:
         return self.source.batch(numbers)
 

@@ -35,13 +35,13 @@ def make_branches(
     """
     # image -> E(c_I) or 0,  c_L -> text plus motion,  F, z_W -> the branch's own flow and warped source
     null, keep = null.expand_as(c_T), torch.full((len(motion),), s_M is None, device=motion.device)
-    branches, F = {}, None
+    branches, F, kind = {}, None, None if model.flow_net is None else model.flow_net.dtype  # it may stay in float32
     for name in names:
         image = torch.zeros_like(image_latents) if name == "none" else image_latents
         text = null if name in ("none", "image") else c_T if name == "full" or bare is None else bare.expand_as(c_T)
         c_L = model.add_motion(text, motion, None if name == "full" else keep)
-        F, z_W = model.warp(image, c_L)
-        branches[name] = Branch(image, z_W, c_L)
+        F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind))
+        branches[name] = Branch(image, None if z_W is None else z_W.to(image.dtype), c_L)
     if F is None or name == "none":
         return branches, torch.zeros_like(image_latents[:, :2], dtype=torch.float32)
     return branches, in_cells(F.float(), model.flow_net.config.flow_mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -17,8 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-
-from .files import write_whole
 
 STATE_FILE = "state.pt"
 KEPT = 2  # checkpoints kept: if the last one is damaged, the one before it is there
@@ -83,7 +80,11 @@ class EMA:
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all random generators, as tensors and numbers. (Samples do not use them, modules might.)"""
+    """The states of all random generators, as tensors and numbers.
+
+    Those of one process stand for all: samples are keyed by their number and our modules draw nothing, so that nothing in a
+    run depends on them; a callback or a user's own module might.
+    """
     _, keys, position, has_gauss, gauss = np.random.get_state()
     states = {"torch": torch.get_rng_state(), "python": random.getstate()}
     states["numpy"] = [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss]
@@ -100,7 +101,8 @@ def restore_random_states(states: dict[str, Any]) -> None:
     keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        here = states["cuda"][: torch.cuda.device_count()]  # this machine may have fewer
+        torch.cuda.set_rng_state_all([state.cpu() for state in here])
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -174,33 +176,6 @@ def unpack(state: dict[str, Any], job: nn.Module, ema: EMA, optimizer: Any, scal
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
     restore_random_states(state["random"])
-
-
-class Log:
-    """A JSONL file, one line a record. A resumed run drops what was logged after its checkpoint: it comes again."""
-
-    def __init__(self, path: Path, start: int = 0, active: bool = True) -> None:
-        self.path, self.active = path, active
-        if active:
-            kept = [line for line in read_log(path) if start and line["step"] <= start]
-            write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-
-    def add(self, line: dict[str, Any]) -> None:
-        """Append one record."""
-        if self.active:
-            with open(self.path, "a") as file:
-                file.write(json.dumps(line) + "\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSONL log; a half-written last line is left out."""
-    lines: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 @contextmanager

@@ -1,67 +1,26 @@
 """`pix2gif-lite`: the command line. Options and exit codes here, what the commands do in commands.py.
 
-Exit codes: 0 done, 1 training diverged, 2 bad input (one sentence on stderr, nothing written), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 training diverged or memory ran out, 2 bad input (one sentence on stderr, nothing written), 130 stopped
+by Ctrl-C.
 Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from . import __version__, commands
-from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, PRESETS, SLIDERS, VARIANTS
+from .options import Parser, add_device, add_slider, number
+from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, SLIDERS
+from .train_options import add_train
 
 MOTIONS = ",".join(str(m) for m in DEMO_MOTIONS)
+OWN_WARNINGS = "Motion |The caption |The data |The perceptual "  # how those that are ours begin
 DATA_SPLITS = ("train", "val", "test", "test_pairs", "test_open")
-
-
-class BadOption(ValueError):
-    """An option that argparse refused, as a sentence."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is one sentence and no page of usage."""
-
-    def error(self, message: str) -> None:
-        raise BadOption(f"{message[0].upper()}{message[1:]}: see {self.prog} --help.")
-
-
-def number(name: str, low: float, high: float, whole: bool = False) -> Callable[[str], float]:
-    """A converter for argparse: a number from low to high, an int where `whole`."""
-
-    def convert(text: str) -> float:
-        try:
-            value = int(text) if whole else float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:  # also true for NaN
-            kind = "a whole number" if whole else "a number"
-            raise argparse.ArgumentTypeError(f"{name} is {text!r}, give {kind} from {low:g} to {high:g}")
-        return value
-
-    return convert
-
-
-def add_slider(
-    group: argparse._ActionsContainer, flag: str, name: str, default: float | None, shown: str, meaning: str = ""
-) -> None:
-    """An option whose range and help (or another `meaning`) come from the table that the notebooks' sliders use."""
-    slider = SLIDERS[name]
-    whole = float(slider.step).is_integer() and name != "fps"
-    unit = f" {slider.unit}" if slider.unit else ""
-    low, high = (int(value) if float(value).is_integer() else value for value in (slider.minimum, slider.maximum))
-    text = f"{meaning or slider.help}; {low}-{high}{unit} (default: {shown})"
-    convert = number(name, slider.minimum, slider.maximum, whole)
-    group.add_argument(flag, type=convert, default=default, metavar="N", help=text)
-
-
-def add_device(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,43 +77,6 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--noise", default="shared", metavar="KIND", help="shared by all frames, or independent (default: shared)")
     add_slider(how, "--seed", "seed", 0, "0")
     add_device(how)
-
-
-def add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what", nargs="?", choices=("model", "autoencoder", "decoder"), default="model", help="(default: model)"
-    )
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="lite", help="sizes and rates (default: lite)")
-    parser.add_argument("--variant", choices=VARIANTS, help="the paper's ablation (default: the preset's)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights, log, checkpoints and samples")
-    parser.add_argument("--data", metavar="DIR", help="what `curate` wrote; autoencoder: also a folder of pictures")
-    parser.add_argument("--vae", metavar="DIR", help="model: a trained autoencoder (default: of --init; for lite, the shipped)")
-    parser.add_argument("--init", metavar="W", help="weights to start from: lite or a folder (default: from scratch)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, to the bit")
-    end = parser.add_argument_group("how long: whichever comes first")
-    end.add_argument("--minutes", type=number("minutes", 0.01, 1e6), metavar="N")
-    end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's)")
-    how = parser.add_argument_group("how")
-    how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
-    how.add_argument(
-        "--photos", type=number("photos", 1, 1e6, True), metavar="N", help="model, decoder: how many moved photographs"
-    )
-    how.add_argument(
-        "--mix",
-        metavar="NAME=W,...",
-        help="model, decoder: share of samples from scenes, photos, gifs (default: with --data gifs=1; else "
-        "scenes=0.65,photos=0.35 of what there is)",
-    )
-    how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")
-    how.add_argument("--loss", metavar="NAME=W,...", help="model: weights of loss terms, such as warp=0.3,perceptual=0.01")
-    how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
-    how.add_argument("--decoder-only", action="store_true", help="autoencoder: train D alone, so that latents stay as they are")
-    how.add_argument("--through", metavar="W", help="autoencoder: learn what the warp of these weights makes, too")
-    how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")
-    how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
-    how.add_argument("--mixed-precision", choices=("auto", "no", "fp16", "bf16"), default="auto")
-    how.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
-    add_slider(how, "--seed", "seed", 0, "0", "first weights, data, order of samples and noise")
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:
@@ -219,16 +141,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _note  # put back by catch_warnings
             warnings.simplefilter("ignore")
-            warnings.filterwarnings("always", category=UserWarning, message="Motion |The caption |The data ")  # our own
+            warnings.filterwarnings("always", category=UserWarning, message=OWN_WARNINGS)
             getattr(commands, args.command)(args)
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)
     except KeyboardInterrupt as stop:
         print(f"Stopped. {stop}".strip(), file=sys.stderr)
         return 130
-    except FloatingPointError as error:
+    except (FloatingPointError, MemoryError) as error:
         return _refuse(error, 1)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return _refuse(error, 2)
     return 0
 

@@ -87,6 +87,11 @@ class DecoderJob(nn.Module):
         self.scale, self.image_scale = latent_scales(vae, preset)
         self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
 
+    @property
+    def heavy(self) -> list[nn.Module]:
+        """Where a step's time goes: D learns, the UNet makes what it learns from."""
+        return [self.vae.decoder, self.model.unet]
+
     def train(self, mode: bool = True) -> DecoderJob:
         """The model stays in eval mode."""
         super().train(mode)

@@ -1,7 +1,8 @@
 """Latents computed once: the autoencoder is frozen while the model trains, so E runs over the data a single time.
 
 A cache is a folder of safetensors shards (float16) and an index.json that says what made them. Each entry is a picture,
-some later frames of it, their motions and the caption. A shard is whole or absent: encoding goes on where it stopped.
+some later frames of it, their motions and the caption. A shard is whole or absent: encoding goes on where it stopped, and
+several processes, on one machine or with a disk in common, encode a share of the shards each.
 Reading maps the files into memory: only the rows that a batch asks for leave the disk.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .files import temporary_name, write_whole
 from .presets import MOTION_MAX, MOTION_MIN
+from .processes import share_out
 from .scenes import Frame, draw, sample_scenes
 from .training_data import keyed_rng
 
@@ -111,7 +112,7 @@ def encode(vae: nn.Module, pictures: Tensor, mixed_precision: str = "no", at_onc
     parts = []
     for part in pictures.split(at_once):
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            parts.append(vae.encode(part.to(device)).latent_dist.mode().half().cpu())
+            parts.append(vae.encode(part.to(device, vae.dtype)).latent_dist.mode().half().cpu())
     return torch.cat(parts)
 
 
@@ -132,9 +133,11 @@ def cache_family(
 ) -> Latents:
     """Draw and encode the first `count` of a family with `targets` frames each into `folder`, or read what is there already.
 
-    `chosen` is kept in index.json: what else the members depend on. `on_shard(first)` is called after each shard.
+    `chosen` is kept in index.json: what else the members depend on. `on_shard(first)` is called after each shard, in the
+    process that made it.
 
-    Raises ValueError when the folder holds latents of another autoencoder or of other settings.
+    Raises ValueError when the folder holds latents of another autoencoder or of other settings. Of several processes all
+    call this and each encodes its share; errors then: those of `share_out`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,22 +145,23 @@ def cache_family(
     made_from |= {"split": split, "seed": seed, "shard": shard, "shares": [STILL_SHARE, SMALL_SHARE], **(chosen or {})}
     check_index(folder / INDEX_FILE, made_from)
 
-    starts = range(0, count, shard)
-    paths = [folder / f"{split}-{first:06d}.safetensors" for first in starts]
-    missing = [(first, path) for first, path in zip(starts, paths, strict=True) if not path.exists()]
-    population = family.sample(count, split, seed) if missing else []
-    label = f"{family.name} ({split})"
-    for first, path in tqdm(missing, desc=label, unit="shard", disable=not (progress_bar and missing)):
-        part = population[first : first + shard]
+    paths = {first: folder / f"{split}-{first:06d}.safetensors" for first in range(0, count, shard)}
+    population = cache(lambda: family.sample(count, split, seed))  # not needed where all shards are there
+
+    def make(first: int) -> None:
+        part = population()[first : first + shard]
         motions = [random_motions(seed, first + k, targets) for k in range(len(part))]
         every = [member for member in part for _ in range(1 + targets)]
         frames = family.draw(every, [m for row in motions for m in (0, *row)], size).image
         z = encode(vae, frames, mixed_precision).unflatten(0, (len(part), 1 + targets))
         tensors = {"source": z[:, 0].contiguous(), "target": z[:, 1:].contiguous(), "motion": torch.tensor(motions)}
-        write_shard(path, tensors, {"captions": json.dumps([member.caption for member in part])})
+        write_shard(paths[first], tensors, {"captions": json.dumps([member.caption for member in part])})
         if on_shard:
             on_shard(first)
-    return read_latents(paths)
+
+    label = f"{family.name} ({split})"
+    share_out(list(paths), make, lambda first: paths[first].exists(), label, progress_bar=progress_bar)
+    return read_latents(list(paths.values()))
 
 
 def cache_scenes(
@@ -182,7 +186,7 @@ def check_index(path: Path, made_from: dict[str, Any]) -> None:
         other = sorted(k for k in {*found, *made_from} if found.get(k) != made_from.get(k))
         if other:
             raise ValueError(
-                f"The latents in {path.parent} were made differently ({', '.join(other)}): delete the folder or choose another."
+                f"What {path.parent} holds was made differently ({', '.join(other)}): delete the folder or choose another."
             )
     else:
         write_whole(path, (json.dumps(made_from, indent=2) + "\n").encode())
@@ -192,7 +196,7 @@ def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
     """A safetensors file that is whole or absent."""
     temporary = temporary_name(path)
     try:
-        save_file(tensors, temporary, metadata=metadata)
+        save_file({name: part.contiguous() for name, part in tensors.items()}, temporary, metadata=metadata)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -204,7 +208,7 @@ def read_latents(paths: list[Path]) -> Latents:
     captions: list[str] = []
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"Latents {path} are missing: encode them again.")
+            raise FileNotFoundError(f"Latents {path} are missing: encode them again, on a disk that every process sees.")
         with safe_open(path, "pt") as file:  # on the CPU its tensors are views of the mapped file
             for name, tensors in parts.items():
                 tensors.append(file.get_tensor(name))

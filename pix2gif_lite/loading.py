@@ -7,7 +7,6 @@ back in the dtype asked for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,8 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from .autoencoder import PatchAutoencoderKL
+from .completeness import INDEX, check_complete, named_parts, read_json
+from .hub import fetch
 from .motion_embedding import MotionEmbedding
 from .pretrained import resolve_weights
 from .warping import FlowNet
@@ -31,9 +32,6 @@ PARTS = {
     "motion_embedding": MotionEmbedding,
     "flow_net": FlowNet,
 }
-INDEX = "model_index.json"
-HUB_FILES = ["*.json", "*.txt", "*.safetensors"]  # all that is ever downloaded
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 
 
 def load_parts(
@@ -44,61 +42,69 @@ def load_parts(
     `hub_options`: revision, token, cache_dir, local_files_only. Raises FileNotFoundError where there are no weights,
     ValueError for weights that are no safetensors, damaged, incomplete, or made for other sizes than their config says.
     """
-    folder = Path(weights) if Path(weights).is_dir() else _download(weights, hub_options)
-    index = _read_json(folder / INDEX, folder)
+    folder = Path(weights) if Path(weights).is_dir() else fetch(weights, **hub_options)
+    named = [name for name in named_parts(folder) if name in PARTS and name not in skip]
+    check_complete(folder, named)  # before the first part is read
     parts: dict[str, Any] = {}
-    for name, kind in PARTS.items():
-        if name in skip or (index.get(name) or [None])[0] is None:  # an optional part that was not saved
-            continue
-        if name != "tokenizer":
-            _check_safetensors(folder / name)
-        try:
-            parts[name] = _load(kind, folder / name, dtype)
-        except Exception as error:  # damaged files raise nearly anything
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"The weights in {str(folder / name)!r} cannot be used ({reason}): get them again.") from error
+    for name in named:
+        parts[name] = load_part(PARTS[name], folder / name, dtype)
     if missing := [name for name in ("vae", "tokenizer", "text_encoder", "unet") if name not in {*parts, *skip}]:
         raise ValueError(f"{str(folder / INDEX)!r} names no {missing[0]}: these are not the weights of a whole Pix2Gif.")
-    return parts, index
+    return parts, read_json(folder / INDEX)
 
 
-def load_component(weights: str | Path, name: str) -> Any:
-    """One part of a set of weights, float32: `weights` is "lite", a folder that holds a folder `name`, or that folder itself.
+def load_component(weights: str | Path, name: str, **hub_options: Any) -> Any:
+    """One part of a set of weights, float32: `weights` is "lite", a folder that holds a folder `name`, or that folder itself;
+    or a Hub id, of which only that part is fetched.
 
-    Raises FileNotFoundError when there is no such part.
+    Raises FileNotFoundError when there is no such part, ValueError when only half of it is there.
     """
-    folder = Path(resolve_weights(weights))
+    place = resolve_weights(weights)
+    if not Path(place).is_dir():
+        return load_part(PARTS[name], fetch(place, part=name, **hub_options))
+    folder = Path(place)
     if (folder / name).is_dir():
         folder = folder / name
     marker = "tokenizer.json" if name == "tokenizer" else "config.json"
     if folder.name != name or not (folder / marker).is_file():
         raise FileNotFoundError(f"No {name} in {folder}: give a folder of weights that training saved.")
-    return _load(PARTS[name], folder, torch.float32)
+    check_complete(folder.parent, [name])
+    return load_part(PARTS[name], folder)
 
 
 def save_parts(parts: Mapping[str, Any], folder: str | Path) -> None:
     """Each part in a folder of its name below `folder`, as safetensors; parts that are None are left out."""
-    with _no_bars():
+    with no_bars():
         for name, part in parts.items():
             if part is not None:
                 part.save_pretrained(Path(folder) / name)
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    if kind is PreTrainedTokenizerFast:
-        return kind.from_pretrained(folder, local_files_only=True)
-    named = "dtype" if kind is CLIPTextModel else "torch_dtype"  # transformers, diffusers
-    with _no_bars():
-        part, info = kind.from_pretrained(
-            folder, **{named: dtype}, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-    if info["missing_keys"]:  # they would silently be random numbers
-        raise ValueError(f"{sorted(info['missing_keys'])[0]} is missing")
+def load_part(kind: Any, folder: str | Path, dtype: torch.dtype = torch.float32) -> Any:
+    """One part from its own folder: `kind` is a class of `PARTS`, `folder` holds its config.json and its safetensors.
+
+    Parents' folders are read in the same way: kind PatchAutoencoderKL on the folder of a plain AutoencoderKL gives one
+    with patch 1. Modules come in eval mode. Raises ValueError where the weights are damaged, incomplete or made for other
+    sizes than their config says.
+    """
+    try:
+        if kind is PreTrainedTokenizerFast:
+            return kind.from_pretrained(folder, local_files_only=True)
+        named = "dtype" if kind is CLIPTextModel else "torch_dtype"  # transformers, diffusers
+        with no_bars():
+            part, info = kind.from_pretrained(
+                folder, **{named: dtype}, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+        if info["missing_keys"]:  # they would silently be random numbers
+            raise ValueError(f"{sorted(info['missing_keys'])[0]} is missing")
+    except Exception as error:  # damaged files raise nearly anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"The weights in {str(folder)!r} cannot be used ({reason}): get them again.") from error
     return part.eval()
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """transformers draws a progress bar for a load or save that takes milliseconds."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -107,39 +113,3 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _check_safetensors(folder: Path) -> None:
-    files = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-    if any(name.endswith(".safetensors") for name in files):
-        return
-    if pickles := sorted(name for name in files if name.endswith(PICKLES)):
-        raise ValueError(
-            f"The weights {str(folder / pickles[0])!r} are a pickle, which can run code, and are not opened: "
-            "save them as safetensors."
-        )
-    raise FileNotFoundError(f"There are no weights in {str(folder)!r}: it needs a .safetensors file.")
-
-
-def _read_json(path: Path, folder: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{str(folder)!r} holds no {INDEX}: give a folder that a Pix2GifPipeline was saved to.")
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not readable as JSON: get the weights again.") from error
-    if not isinstance(index, dict):
-        raise ValueError(f"{str(path)!r} is no index of weights: get the weights again.")
-    return index
-
-
-def _download(hub_id: str, options: dict[str, Any]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES, **options))
-    except Exception as error:  # no network, no such repository, no access
-        reason = type(error).__name__
-        raise FileNotFoundError(
-            f"The weights {hub_id!r} are no local folder and cannot be had from the Hub ({reason}): check the name."
-        ) from error

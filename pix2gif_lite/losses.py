@@ -14,12 +14,16 @@ autoencoder's own decoder (`DecoderFeatures`). All means are over everything, in
 from __future__ import annotations
 
 import copy
+import socket
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
+VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
+TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
 
 def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
@@ -88,6 +92,7 @@ class DecoderFeatures(_FrozenFeatures):
     `vae`: diffusers' AutoencoderKL or one with its attribute names; its `post_quant_conv` comes first where it has one.
     `depth`: how many of these feature maps, None for all. One residual block of lite's is a third of a UNet call: 2.
     `scaled`: True when the latents it will get are multiplied by `vae.config.scaling_factor`: it is divided out again.
+    Float32 whatever the autoencoder is held in.
     """
 
     def __init__(self, vae: nn.Module, depth: int | None = 2, scaled: bool = False) -> None:
@@ -101,7 +106,8 @@ class DecoderFeatures(_FrozenFeatures):
         stages += [_Residual(block) for block in decoder.up_blocks[0].resnets]
         if depth is not None and not 1 <= depth <= len(stages):
             raise ValueError(f"depth {depth} is outside 1 .. {len(stages)}, the blocks at hand.")
-        super().__init__(copy.deepcopy(stages[:depth]))  # a copy: freezing it must not freeze the autoencoder
+        stages = copy.deepcopy(stages[:depth])  # a copy: freezing it must not freeze the autoencoder
+        super().__init__([stage.float() for stage in stages])
         self.scale = float(vae.config.scaling_factor) if scaled else 1.0
 
     def forward(self, latents: Tensor) -> list[Tensor]:
@@ -125,7 +131,8 @@ class VGG19Features(_FrozenFeatures):
     """phi of the paper: ImageNet's VGG19, first convolution widened to 4 channels; outputs of layers 0, 5, 10, 19, 28.
 
     `features`: VGG19's convolutional part (torchvision's `vgg19().features`); None loads it with its ImageNet weights.
-    Raises ImportError when torchvision is needed and missing. Latents of at least 16 x 16.
+    Raises ImportError when torchvision is needed and cannot be imported, FileNotFoundError when its weights are neither
+    on the disk nor to be downloaded.
     """
 
     def __init__(self, features: nn.Sequential | None = None) -> None:
@@ -136,6 +143,20 @@ class VGG19Features(_FrozenFeatures):
                 layer.inplace = False  # in place, the next ReLU would overwrite a feature map already handed out
         ends = [k + 1 for k in VGG19_LAYERS]
         super().__init__([nn.Sequential(*layers[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
+
+    def forward(self, latents: Tensor) -> list[Tensor]:
+        """Latents (B, 4, h, w) -> five feature maps, each half the size of the one before. ValueError below 16 x 16."""
+        check_vgg19_size(*latents.shape[-2:])
+        return super().forward(latents)
+
+
+def check_vgg19_size(height: int, width: int) -> None:
+    """ValueError for latents too small for VGG19's four halvings."""
+    if min(height, width) < VGG19_SIDE:
+        raise ValueError(
+            f"Latents of {height} x {width} are too small for the VGG19 loss: it needs {VGG19_SIDE} x {VGG19_SIDE}, or "
+            "set perceptual_network='decoder'."
+        )
 
 
 def widen_first_conv(conv: nn.Conv2d) -> nn.Conv2d:
@@ -150,10 +171,29 @@ def widen_first_conv(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def _torchvision_vgg19() -> nn.Sequential:
+    """The convolutions of torchvision's VGG19 with its ImageNet weights, read as tensors only: the file is a pickle."""
     try:
-        from torchvision.models import vgg19
-    except ImportError as error:
+        from torchvision.models import VGG19_Weights, vgg19
+    except Exception as error:  # one that was built for another torch raises RuntimeError, on a second try AttributeError
         raise ImportError(
-            "The VGG19 loss needs torchvision: run `pip install torchvision` or set perceptual_network='decoder'."
+            "The VGG19 loss needs torchvision: run `pip install torchvision` or set perceptual_network='decoder' "
+            f"({_reason(error)})."
         ) from error
-    return vgg19(weights="IMAGENET1K_V1").features
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        weights = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # no network, no space, a damaged file
+        raise FileNotFoundError(
+            f"The ImageNet weights of VGG19 cannot be had ({_reason(error)}): put {VGG19_Weights.IMAGENET1K_V1.url} into "
+            f"{torch.hub.get_dir()}/checkpoints or set perceptual_network='decoder'."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
+    network = vgg19(weights=None, init_weights=False)
+    network.load_state_dict(weights)
+    return network.features
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

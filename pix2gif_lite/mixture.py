@@ -119,8 +119,8 @@ class TrainingData:
     def settings(self) -> dict[str, Any]:
         """What a run must not change when it is resumed."""
         table = {} if self.pairs is None else {"table": self.pairs.key}
-        sizes = {name: self.counts[name] for name in ("scenes", "photos")}
-        return {**sizes, **table, "mix": self.shares, "targets": self.targets}
+        sizes = {name: self.counts[name] for name in ("scenes", "photos") if name in self.shares}
+        return {**sizes, **table, "mix": self.shares, **({"targets": self.targets} if sizes else {})}
 
     def members(self) -> dict[str, Sequence[Any]]:
         """What each set was made of, in the order of its latents."""

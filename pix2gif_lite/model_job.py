@@ -1,12 +1,14 @@
 """The model's job: Eq. 3 and 8 of the paper on cached latents, with conditions dropped. The loop is training_loop.py's.
 
 A job is a module whose `forward(batch)` returns a dict of loss terms, their weighted sum under "loss" (see
-autoencoder_job.py). This file knows latents, prompts and losses; it never sees a pixel.
+autoencoder_job.py). This file knows latents, prompts and losses; it never sees a pixel. What is frozen may be held in
+half precision: what it gives is float32 from where it meets what is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -17,9 +19,11 @@ from transformers import PreTrainedTokenizerFast
 from .diffusion import alphas_cumprod, q_sample, residual_variance, velocity
 from .guidance import DropMasks, drop, drop_masks
 from .latent_cache import Latents
+from .lora import add_lora
 from .losses import (
     DecoderFeatures,
     VGG19Features,
+    check_vgg19_size,
     diffusion_loss,
     perceptual_loss,
     smoothness_loss,
@@ -29,7 +33,8 @@ from .losses import (
 from .mixture import Mixture, Pairs
 from .model import Pix2GifModel
 from .presets import Preset
-from .text import NULL_PROMPT, motion_prompt, tokenize
+from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
+from .text_cache import TextCache
 from .training_data import keyed_noise, keyed_rng
 
 PAIR_STREAM, NOISE_STREAM = 0x9A18, 0x4015  # set apart random numbers drawn for the same (seed, number)
@@ -47,6 +52,7 @@ class ModelBatch(NamedTuple):
     noise: Tensor  # (B, 4, h, w)
     drop_image: Tensor  # (B,) bool
     drop_motion: Tensor  # (B,) bool
+    c_T: Tensor | None = None  # (B, tokens, width) of the same prompts, from a cache; None: ask the text encoder
 
 
 def latent_scales(vae: AutoencoderKL, preset: Preset) -> tuple[float, float]:
@@ -67,6 +73,11 @@ class ModelJob(nn.Module):
     the warp of a variant that has none.
 
     `latents`, `held_out`: one set, or a `Mixture` of several; `held_out` also a dict of sets by name.
+
+    `lora_rank`: of the UNet only adapters and its input's new channels are trained, see `add_lora`; its frozen weights are
+    held in `frozen_dtype` (None: as they are). `merge_lora(model.unet)` makes it a plain UNet afterwards.
+    `texts`: the prompts' c_T, see text_cache.py. ValueError where the text encoder is trained, for LoRA with only="warp",
+    for perceptual_network "auto" (`choose_perceptual` first) and for latents too small for VGG19.
     """
 
     def __init__(
@@ -79,11 +90,19 @@ class ModelJob(nn.Module):
         seed: int = 0,
         held_out: Latents | Mapping[str, Latents] | Mixture | None = None,
         only: str | None = None,
+        lora_rank: int | None = None,
+        frozen_dtype: torch.dtype | None = None,
+        texts: TextCache | None = None,
     ) -> None:
         super().__init__()
         if only not in ONLY or (only == "warp" and not model.uses_warp):
             raise ValueError(f"Nothing to train as only={only!r} in variant {model.variant}: give 'warp', 'unet' or None.")
-        self.preset, self.tokenizer, self.seed = preset, tokenizer, seed
+        if lora_rank is not None and only == "warp":
+            raise ValueError("LoRA adapts the UNet, and only='warp' leaves it out: leave lora_rank or only out.")
+        self.trains_text = preset.train_text and only != "unet"
+        if texts is not None and self.trains_text:
+            raise ValueError("The text encoder is trained, so c_T changes: leave the text cache out, or set train_text=False.")
+        self.preset, self.tokenizer, self.seed, self.texts = preset, tokenizer, seed, texts
         self.latents, self.held_out = latents if isinstance(latents, Mixture) else Mixture(latents), held_out
         self.vae = vae.requires_grad_(False)  # only for callbacks that want to look
         self.model, self.only = model.requires_grad_(True), only
@@ -102,11 +121,31 @@ class ModelJob(nn.Module):
         self.scale, self.image_scale = latent_scales(vae, preset)
         self.features = None
         if "perceptual" in self.weights:
-            decoder = preset.perceptual_network == "decoder"
-            self.features = (
-                DecoderFeatures(vae, preset.perceptual_depth, preset.scale_image_latents) if decoder else VGG19Features()
-            )
+            self.features = self._look_with(preset.perceptual_network)
         self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
+        halves = lora_rank is not None and frozen_dtype in (torch.float16, torch.bfloat16)
+        self.half = frozen_dtype if halves else None  # what part of the UNet is held in
+        if lora_rank is not None:
+            add_lora(model.unet, lora_rank, frozen_dtype=frozen_dtype, seed=seed)
+
+    def _look_with(self, network: str) -> DecoderFeatures | VGG19Features:
+        if network == "decoder":
+            return DecoderFeatures(self.vae, self.preset.perceptual_depth, self.preset.scale_image_latents)
+        if network != "vgg19":
+            raise ValueError(
+                f"perceptual_network is {network!r}: choose_perceptual(preset) says which, and the run records it."
+            )
+        check_vgg19_size(*self.latents.shape[-2:])
+        return VGG19Features()
+
+    @property
+    def heavy(self) -> list[nn.Module]:
+        """Where a step's time and memory go: the UNet, and a text encoder that is trained."""
+        return [self.model.unet] * (self.only != "warp") + [self.model.text_encoder] * self.trains_text
+
+    def running(self) -> AbstractContextManager[None]:
+        """For callbacks that call the model themselves: autocast where part of the UNet is held in half precision."""
+        return nullcontext() if self.half is None else torch.autocast(self.alphas_cumprod.device.type, self.half)
 
     def train(self, mode: bool = True) -> ModelJob:
         """What is frozen stays in eval mode."""
@@ -133,12 +172,14 @@ class ModelJob(nn.Module):
             )
         ]
         ids = tokenize(self.tokenizer, prompts)
-        return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion)
+        c_T = None if self.texts is None else self.texts.c_T(prompts)
+        return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion, c_T)
 
     def forward(self, batch: ModelBatch) -> dict[str, Tensor]:
         # 1. Conditions: c_L, E(c_I) or nothing, F and z_W (Eq. 5-6).
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.only != "unet"):
-            c_L = self.model.condition(batch.input_ids, batch.motion, ~batch.drop_motion)  # (B, tokens, w)
+            c_T = encode_text(self.model.text_encoder, batch.input_ids) if batch.c_T is None else batch.c_T
+            c_L = self.model.add_motion(c_T.float(), batch.motion, ~batch.drop_motion)  # (B, tokens, w)
             image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
             flow, z_W = self.model.warp(image, c_L)
         # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
@@ -190,7 +231,7 @@ class ModelJob(nn.Module):
             noise = keyed_noise(0, range(len(picks)), held_out.shape, NOISE_STREAM)
             nothing = torch.zeros(len(picks), dtype=torch.bool)
             batch = self._assemble(held_out.pairs(picks), timesteps, noise, DropMasks(nothing, nothing, nothing))
-            batch = ModelBatch(*(part.to(self.alphas_cumprod.device) for part in batch))
+            batch = ModelBatch(*(part if part is None else part.to(self.alphas_cumprod.device) for part in batch))
             terms = self(batch)
             terms["copy"] = warp_loss(self.image_scale * batch.source, self.image_scale * batch.target)
             suffix = "" if name == held_out.names[0] else f"_{name}"

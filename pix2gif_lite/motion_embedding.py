@@ -34,7 +34,9 @@ class MotionEmbedding(ModelMixin, ConfigMixin):
         """
         table = self.embedding.weight
         last = table.shape[0] - 1
-        motion = torch.as_tensor(motion, device=table.device).to(torch.float32)
+        if not table.is_meta:  # an offloaded table comes to where the motion is
+            motion = torch.as_tensor(motion, device=table.device)
+        motion = motion.to(torch.float32)
         if motion.dim() != 1:
             raise ValueError(f"motion has shape {tuple(motion.shape)}: give one number a sample, shape (B,).")
         outside = motion[~((motion >= 0) & (motion <= last))]  # the negation also catches NaN

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .latent_cache import INDEX_FILE, Family, Latents, Shards, check_index, encode, fingerprint, write_shard
 from .pair_data import PairDataset
+from .processes import share_out
 from .scenes import Frame
 
 CHANGED = 0.1  # of the range [-1, 1]: a pixel of the target that differs more from the source counts as moving
@@ -66,7 +66,8 @@ def cache_pairs(
 ) -> Latents:
     """Encode each frame of `pairs` once into `folder`, or read what is there already; K = 1 frame an entry.
 
-    Raises ValueError when the folder holds latents of another autoencoder, table, split or size, and without any pair.
+    Raises ValueError when the folder holds latents of another autoencoder, table, split or size, and without any pair. Of
+    several processes each encodes its share, as in `cache_family`.
     """
     if not len(pairs):
         raise ValueError(f"The data {str(pairs.data)!r} have no pairs in split {pairs.split}: there is nothing to encode.")
@@ -75,17 +76,19 @@ def cache_pairs(
     made_from = {"autoencoder": fingerprint(vae), "table": pairs.key, "pairs": len(pairs), "frames": len(pairs.frames)}
     check_index(folder / INDEX_FILE, made_from | {"split": pairs.split, "size": pairs.size, "shard": shard})
 
-    starts = range(0, len(pairs.frames), shard)
-    paths = [folder / f"{pairs.split}-{first:06d}.safetensors" for first in starts]
-    missing = [(first, path) for first, path in zip(starts, paths, strict=True) if not path.exists()]
-    label = f"frames of GIFs ({pairs.split})"
-    for first, path in tqdm(missing, desc=label, unit="shard", disable=not (progress_bar and missing)):
-        numbers = range(first, min(first + shard, len(pairs.frames)))
+    count = len(pairs.frames)
+    paths = {first: folder / f"{pairs.split}-{first:06d}.safetensors" for first in range(0, count, shard)}
+
+    def make(first: int) -> None:
+        numbers = range(first, min(first + shard, count))
         parts = [numbers[k : k + 32] for k in range(0, len(numbers), 32)]  # pictures in memory at once
         z = [encode(vae, torch.stack([pairs.picture(k) for k in part]), mixed_precision) for part in parts]
-        write_shard(path, {"frames": torch.cat(z)}, {})
+        write_shard(paths[first], {"frames": torch.cat(z)}, {})
+
+    label = f"frames of GIFs ({pairs.split})"
+    share_out(list(paths), make, lambda first: paths[first].exists(), label, progress_bar=progress_bar)
     tensors = []
-    for path in paths:
+    for path in paths.values():
         with safe_open(path, "pt") as file:  # on the CPU its tensors are views of the mapped file
             tensors.append(file.get_tensor("frames"))
     frames = Shards(tensors)

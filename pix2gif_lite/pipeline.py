@@ -5,7 +5,12 @@
 
 All frames come from the same picture, so they are one batch: the picture and each distinct prompt are encoded once, flow
 and warp computed once a frame (and once a branch of the guidance), and the UNet is called once a step for all of them.
-How latents become other latents is in model.py, guidance.py and sampling.py; how pixels become other pixels in canvas.py.
+This file checks what is asked for; the stages are in frames.py, how latents become other latents in model.py, guidance.py
+and sampling.py, how pixels become other pixels in canvas.py.
+
+To spend less memory, diffusers' own switches: `from_pretrained(..., torch_dtype=torch.float16)` (on CPUs bfloat16),
+`enable_model_cpu_offload()` or `enable_sequential_cpu_offload()` in place of `.to("cuda")`, `vae.enable_tiling()` and
+`vae.enable_slicing()`, `enable_attention_slicing()`; and `frames_at_once` in a call.
 """
 
 from __future__ import annotations
@@ -22,21 +27,25 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from .branches import make_branches
-from .canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_pil, to_source, to_tensor, work_size
+from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
-from .guidance import needed_predictions
+from .frames import Order, decode_frames, encode_texts, sample_latents
+from .hardware import out_of_memory
 from .loading import load_parts
 from .model import Pix2GifModel
-from .noise import NOISES, FrameNoise
+from .noise import NOISES
 from .presets import Preset
 from .pretrained import resolve_weights
-from .request import check_interval, check_motions, check_scales, check_seed, untrained_note
+from .request import check_at_once, check_image_size, check_interval, check_motions, check_scales, check_seed, untrained_note
 from .result import Clock, Pix2GifOutput
-from .sampling import Denoiser, get_sampler, part_of, sample, start
-from .text import NULL_PROMPT, cut_note, encode_text, motion_prompt, tokenize
+from .sampling import get_sampler
+from .text import cut_note, motion_prompt
 
-BATCH_FRAMES = 16  # frames in one UNet call, times the branches of the guidance
+FRAMES_AT_ONCE = 16  # in one UNet call, times the branches of the guidance
+ADVICE = (
+    "Make it smaller: fewer frames_at_once (1), half precision (torch_dtype=torch.float16, on a CPU torch.bfloat16), a smaller "
+    "image_size; on a GPU enable_model_cpu_offload() in place of .to(); for large pictures vae.enable_tiling()."
+)
 
 
 class Pix2GifPipeline(DiffusionPipeline):
@@ -105,12 +114,13 @@ class Pix2GifPipeline(DiffusionPipeline):
     def from_pretrained(
         cls, weights: str | os.PathLike = "lite", *, torch_dtype: torch.dtype = torch.float32, **options: Any
     ) -> Pix2GifPipeline:
-        """The pipeline of "lite" (shipped), a local folder or a Hub id, in `torch_dtype` whatever it was saved in.
+        """The pipeline of "lite" (shipped), a local folder or a Hub id, in `torch_dtype` (or `dtype`) whatever it was saved in.
 
-        `options`: parts to use instead of the saved ones (vae=..., unet=...), settings to change (sampler=...), and for
+        `options`: parts to use instead of the saved ones (vae=..., unet=...), settings to change (image_size=512), and for
         the Hub revision, token, cache_dir, local_files_only. Only safetensors are read, and only this project's classes
         made, whatever the folder says. Raises FileNotFoundError without weights, ValueError where they cannot be used.
         """
+        torch_dtype = options.pop("dtype", torch_dtype)  # diffusers' newer name
         names, settings = cls._get_signature_keys(cls)
         given = {key: options.pop(key) for key in (*names, *settings) if key in options}
         parts, index = load_parts(resolve_weights(weights), torch_dtype, skip=given.keys() & set(names), **options)
@@ -131,17 +141,18 @@ class Pix2GifPipeline(DiffusionPipeline):
         """What E(c_I) is multiplied by before FNet and the UNet see it."""
         return self.vae.config.scaling_factor if self.config.scale_image_latents else 1.0
 
-    def work_size(self, source: Image.Image) -> tuple[int, int]:
-        """(width, height) px at which the models work on a picture."""
-        return work_size(source.size, self.config.image_size, math.lcm(32, self.vae.downsampling * self.model.latent_multiple))
+    def work_size(self, source: Image.Image, image_size: int | None = None) -> tuple[int, int]:
+        """(width, height) px at which the models work on a picture: its short side is `image_size` (None: the weights' own)."""
+        short = self.config.image_size if image_size is None else image_size
+        return work_size(source.size, short, math.lcm(32, self.vae.downsampling * self.model.latent_multiple))
 
-    @torch.inference_mode()
-    def encode(self, source: Image.Image) -> Tensor:
+    @torch.no_grad()
+    def encode(self, source: Image.Image, image_size: int | None = None) -> Tensor:
         """E of an upright RGB picture at its work size, (1, 4, h, w), as D takes it: `image_scale` is still to come."""
-        work = to_tensor(source.resize(self.work_size(source), Image.Resampling.LANCZOS))
+        work = to_tensor(source.resize(self.work_size(source, image_size), Image.Resampling.LANCZOS))
         return self.vae.encode(work.to(self._execution_device, self.vae.dtype)).latent_dist.mode()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self,
         image: Any,
@@ -158,7 +169,9 @@ class Pix2GifPipeline(DiffusionPipeline):
         generator: torch.Generator | None = None,
         noise: str = "shared",
         detail: bool = True,
+        image_size: int | None = None,
         output_size: int | tuple[int, int] | None = None,
+        frames_at_once: int | None = FRAMES_AT_ONCE,
         callback: Callable[[dict], None] | None = None,
         quiet: bool = False,
     ) -> Pix2GifOutput:
@@ -171,16 +184,18 @@ class Pix2GifPipeline(DiffusionPipeline):
         interval     (low, high): guidance only at noise levels low < sigma <= high
         seed         of the noise, or a `generator`; noise: "shared" by all frames (no flicker) or "independent"
         detail       add what the autoencoder lost of the source, carried along by the flow
+        image_size   short side in px at which the models work; far from the size trained at they know less
         output_size  longest side in px or (width, height); None: the picture's own
+        frames_at_once  how many go through the UNet, and D, together (None: all): for memory; the frames stay the same
         callback     gets the sampler's dict at each step, with `frames`, the indices of the frames in it, and `progress`,
                      the share done (0-1); may raise to stop
         quiet        do not warn: what there is to say of the request is in the output's `notes` either way
-        None takes the weights' own default. Raises ValueError or FileNotFoundError on bad input, before any model runs.
+        None takes the weights' own default. Raises ValueError or FileNotFoundError on bad input, before any model runs;
+        MemoryError, which says what to change, where there is not enough.
         """
-        # 0. Everything that can be refused is refused here.
         c = self.config
         motions = check_motions(motion, self.motion_rows)
-        prompts = {m: motion_prompt(caption, m) for m in motions if m != 0}
+        prompts = [motion_prompt(caption, m) for m in motions if m != 0]
         scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T, s_M)
         interval = check_interval(interval)
         sampler = c.sampler if sampler is None else sampler
@@ -191,60 +206,44 @@ class Pix2GifPipeline(DiffusionPipeline):
             raise ValueError(f"Unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
         if generator is None:
             generator = torch.Generator().manual_seed(check_seed(seed))
+        image_size = check_image_size(c.image_size if image_size is None else image_size)
+        at_once = check_at_once(len(motions) if frames_at_once is None else frames_at_once)
         source = to_source(image)
         size = fit_size(source.size, output_size)
-        notes = untrained_note(motions) + cut_note(self.tokenizer, prompts.values())
+        notes = untrained_note(motions) + cut_note(self.tokenizer, prompts)
         for note in () if quiet else notes:
-            warnings.warn(note, stacklevel=3)  # at the caller's line, beyond the wrapper of inference_mode
+            warnings.warn(note, stacklevel=3)  # at the caller's line, beyond the wrapper of no_grad
+        choices = (interval, sampler, sigmas, ac, c.prediction_type, noise, generator, at_once, callback)
+        order = Order(caption, motions, scales, *choices)
+        with out_of_memory(ADVICE):
+            try:
+                return self._make(order, source, size, image_size, detail, notes)
+            finally:  # also after an error, or a callback that stopped it
+                self.maybe_free_model_hooks()
 
-        # 1. The picture.
-        clock, device, model = Clock("encode", "condition", "sample", "decode"), self._execution_device, self.model
-        cells = [side // self.vae.downsampling for side in reversed(self.work_size(source))]
+    def _make(
+        self, order: Order, source: Image.Image, size: tuple[int, int], image_size: int, detail: bool, notes: list[str]
+    ) -> Pix2GifOutput:
+        clock, model = Clock("encode", "condition", "sample", "decode"), self.model
+        cells = [side // self.vae.downsampling for side in reversed(self.work_size(source, image_size))]
         still = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
-        frames: list[Image.Image] = [still] * len(motions)
-        flow = torch.zeros(len(motions), 2, *cells)
-        if not prompts:  # nothing moves: the picture itself, and no model
-            return Pix2GifOutput(frames, motions, flow, clock.times, source, notes)
-        latent = self.encode(source)
-        E = (latent * self.image_scale).to(self.unet.dtype)
-        decoded = self.vae.decode(latent).sample if detail and model.uses_warp else None  # detail needs a flow
-        lost = None if decoded is None else lost_detail(still, decoded)
-        clock.lap("encode")
-
-        # 2. The texts, each once.
-        names = needed_predictions(*scales)
-        names = names if interval is None else tuple(dict.fromkeys((*names, "full")))
-        texts = list(dict.fromkeys((NULL_PROMPT, *prompts.values(), *([] if s_M is None else [caption]))))
-        ids = tokenize(self.tokenizer, texts).to(device)
-        c_T = dict(zip(texts, torch.cat([encode_text(self.text_encoder, part) for part in ids.split(32)]), strict=True))
-        clock.lap("condition")
-
-        # 3. Frames, in batches. With shared noise equal motions are equal frames: made once.
-        alone = noise == "independent"
-        wanted = [k for k, m in enumerate(motions) if m != 0 and (alone or motions.index(m) == k)]
-        noises = FrameNoise(noise, (self.unet.config.out_channels, *cells), len(sigmas), generator, device)
-        parts = chunks(len(wanted), BATCH_FRAMES)
-        for number, part in enumerate(parts):
-            rows, bare = [wanted[k] for k in part], c_T.get(caption)
-            n, text = len(rows), torch.stack([c_T[prompts[motions[k]]] for k in rows])
-            m, source_z = torch.tensor([motions[k] for k in rows], device=device), E.expand(len(rows), -1, -1, -1)
-            branches, F = make_branches(model, names, source_z, text, c_T[NULL_PROMPT], m, s_M, bare)
+        frames: list[Image.Image] = [still] * len(order.motions)
+        flow = torch.zeros(len(order.motions), 2, *cells)
+        if rows := order.rows:  # else nothing moves: the picture itself, and no model
+            # 1. the picture
+            latent = self.encode(source, image_size)
+            E = (latent * self.image_scale).to(self.unet.dtype)
+            decoded = self.vae.decode(latent).sample if detail and model.uses_warp else None  # detail needs a flow
+            extra = None if decoded is None else (lost_detail(still, decoded), decoded)
+            self.maybe_free_model_hooks()  # E and D have their turn again at the end, the UNet may need their room
+            clock.lap("encode")
+            # 2. the texts
+            c_T = encode_texts(order, self.tokenizer, self.text_encoder, E)
             clock.lap("condition")
-
-            denoiser = Denoiser(model, ac, c.prediction_type, branches, *scales, interval)
-            first, later = noises.batch(n)
-            report = None if callback is None else part_of(callback, rows, number, len(parts))
-            z = sample(sampler, denoiser, start(first, sigmas), sigmas, later, report)
-            clock.lap("sample")
-
-            z = (z / self.vae.config.scaling_factor).to(self.vae.dtype)
-            for k, frame, f in zip(rows, self.vae.decode(z).sample.split(1), F, strict=True):
-                full = resize(frame.float(), size)
-                if lost is not None:
-                    full = add_detail(full, lost, f[None], explained(frame, decoded, f[None]))
-                picture = to_pil(full[0])
-                for j in [k] if alone else [j for j, m in enumerate(motions) if m == motions[k]]:
-                    frames[j], flow[j] = picture, f
+            # 3. the frames
+            z, F = sample_latents(order, model, E, c_T, clock)
+            for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
+                for k in order.same_as(row):
+                    frames[k], flow[k] = picture, f
             clock.lap("decode")
-        self.maybe_free_model_hooks()
-        return Pix2GifOutput(frames, motions, flow, clock.times, source, notes)
+        return Pix2GifOutput(frames, order.motions, flow, clock.times, source, notes)

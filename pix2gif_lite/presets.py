@@ -82,7 +82,7 @@ class Preset:
         default_factory=lambda: {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "smooth": 0.0}
     )
     perceptual_target: str = "target"  # "source" is Eq. 7
-    perceptual_network: str = "decoder"  # "vgg19" needs torchvision and its weights
+    perceptual_network: str = "decoder"  # or "vgg19", which needs torchvision; "auto": vgg19 where it can be had
     perceptual_depth: int | None = 1  # of the decoder's blocks; a second one costs a quarter of the training speed
 
     # training
@@ -90,6 +90,9 @@ class Preset:
     batch_size: int = 32  # effective, over all devices and accumulation steps
     steps: int = 100_000
     warmup_steps: int = 300
+    lr_start: float = 0.0  # where the linear warm-up begins
+    lr_schedule: str = "cosine"  # after it: falls to 0 at the end of the run, or stays ("constant")
+    micro_batch: int | None = None  # samples a device at once; the rest of a batch is accumulated. None: all
     weight_decay: float = 1e-2
     grad_clip: float = 1.0
     ema_decay: float = 0.999
@@ -139,11 +142,14 @@ PAPER = Preset(
     residual=None,
     loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "smooth": 0.0},
     perceptual_target="source",
-    perceptual_network="vgg19",
+    perceptual_network="auto",
     learning_rate=1e-4,
     batch_size=256,
     steps=25_000,
     warmup_steps=10_000,
+    lr_start=1e-6,
+    lr_schedule="constant",
+    micro_batch=2,
     ema_decay=0.9999,
     drop_motion_with_text=0.0,
     drop_motion=0.0,

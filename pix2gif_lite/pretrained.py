@@ -39,19 +39,7 @@ def build_components(preset: Preset, captions: Iterable[str] | None = None, seed
         "vae": lambda: build_autoencoder(preset),
         "text_encoder": lambda: build_text_encoder(preset, tokenizer),
         "motion_embedding": lambda: MotionEmbedding(preset.motion_rows, preset.text_width),
-        "flow_net": lambda: FlowNet(
-            latent_channels=preset.autoencoder.latent_channels,
-            flow_width=preset.flow_width,
-            text_width=preset.text_width,
-            tokens=preset.text_tokens,
-            norm=preset.flow_norm,
-            flow_mode=preset.flow_mode,
-            interpolation=preset.interpolation,
-            text_maps=preset.flow_text_maps,
-            widths=preset.flow_widths,
-            skips=preset.flow_skips,
-            mixing=preset.flow_mixing,
-        ),
+        "flow_net": lambda: build_flow_net(preset),
         "unet": lambda: build_unet(preset),
     }
     components: dict[str, Any] = {"tokenizer": tokenizer}
@@ -60,6 +48,23 @@ def build_components(preset: Preset, captions: Iterable[str] | None = None, seed
             torch.manual_seed(seed * len(makers) + k)
             components[name] = make().eval()
     return components
+
+
+def build_flow_net(preset: Preset) -> FlowNet:
+    """FNet of the preset's sizes, random weights; `text_width` must be a multiple of 256 (ValueError)."""
+    return FlowNet(
+        latent_channels=preset.autoencoder.latent_channels,
+        flow_width=preset.flow_width,
+        text_width=preset.text_width,
+        tokens=preset.text_tokens,
+        norm=preset.flow_norm,
+        flow_mode=preset.flow_mode,
+        interpolation=preset.interpolation,
+        text_maps=preset.flow_text_maps,
+        widths=preset.flow_widths,
+        skips=preset.flow_skips,
+        mixing=preset.flow_mixing,
+    )
 
 
 def resolve_weights(name_or_path: str | Path) -> str:

@@ -7,6 +7,7 @@ is, and E and D learn the exact later frame through it,
     D(WNet(E(c_I), F))  against the frame at m,    F = FNet(E(c_I), c_L), no gradient
 
 beside all that `AutoencoderJob` asks of them. It moves E, so FNet and UNet have to go on learning, on its new latents.
+Or FNet, M and the text encoder learn here too (`flow_learns`), from the pixels themselves: the gradient then reaches F.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from .autoencoder import PatchAutoencoderKL
 from .autoencoder_job import AutoencoderJob, reconstruction_terms
 from .metrics import psnr
+from .mixture import FAMILIES
 from .model import Pix2GifModel
 from .model_job import latent_scales
 from .presets import DEMO_MOTIONS, MOTION_MAX, Preset
@@ -32,6 +34,7 @@ from .warping import warp
 # set apart random numbers drawn for the same (seed, number)
 BLOCK_STREAM, SAMPLE_STREAM, POSTERIOR_STREAM = 0x9EA4, 0x9EA5, 0x90B5
 FRAMES_A_SCENE = 2
+TRAINED_WITH_FLOW = ("text_encoder", "motion_embedding", "flow_net")
 
 
 class PairBlock(NamedTuple):
@@ -45,17 +48,25 @@ class PairBlock(NamedTuple):
 
 
 class PairStream(FrameStream):
-    """Drawn pairs in numbered blocks, as `FrameStream` does frames."""
+    """Drawn pairs in numbered blocks, as `FrameStream` does frames: of scenes, and of moved photographs in a share of them."""
+
+    def __init__(self, *args: Any, photo_share: float = 0.0, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.photo_share = photo_share
 
     def make(self, k: int) -> PairBlock:
         rng = keyed_rng(self.seed, k, BLOCK_STREAM)
-        scenes = sample_scenes(self.scenes, "train", seed=int(rng.integers(1, 2**31)))
+        seed = int(rng.integers(1, 2**31))
         motions = rng.integers(1, MOTION_MAX + 1, FRAMES_A_SCENE * self.scenes).tolist()
-        frame = draw([*scenes * FRAMES_A_SCENE, *scenes], [*motions, *[0] * self.scenes], self.size)
+        photos = bool(rng.random() < self.photo_share)
+        family = FAMILIES["photos" if photos else "scenes"]
+        scenes = family.sample(self.scenes, "train", seed)
+        frame = family.draw([*scenes * FRAMES_A_SCENE, *scenes], [*motions, *[0] * self.scenes], self.size)
         later, rest = as_bytes(frame.image).split([len(motions), self.scenes])
         prompts = [motion_prompt(s.caption, m) for s, m in zip(scenes * FRAMES_A_SCENE, motions, strict=True)]
         source = rest.repeat(FRAMES_A_SCENE, 1, 1, 1)
-        return PairBlock(source, later, frame.moving[: len(motions)], prompts, torch.tensor(motions))
+        moving = frame.moving[: len(motions)] & (not photos)  # a photograph moves everywhere: it would outweigh all scenes
+        return PairBlock(source, later, moving, prompts, torch.tensor(motions))
 
 
 class RehearsalBatch(NamedTuple):
@@ -86,15 +97,21 @@ class RehearsalJob(AutoencoderJob):
         window: int = 8,
         reuse: float = 2.0,
         scenes_a_block: int = 16,
+        pair_photos: float = 0.0,
+        flow_learns: bool = False,
         **options: Any,
     ) -> None:
-        """pair_weight: how much more a pixel of a pair weighs where something moves. options: `AutoencoderJob`'s."""
+        """pair_weight: how much more a pixel of a pair weighs where something moves; pair_photos: share of the pairs that are
+        moved photographs; flow_learns: text encoder, M and FNet are trained along. options: `AutoencoderJob`'s."""
         super().__init__(preset, vae, source, seed, **options)
         if not model.uses_warp or not 0 < pair_share <= 1:
             raise ValueError(f"Variant {model.variant}, pair_share {pair_share}: rehearsing needs a warp and a share above 0.")
-        self.model, self.tokenizer = model.requires_grad_(False), tokenizer
+        self.model, self.tokenizer, self.flow_learns = model.requires_grad_(False), tokenizer, flow_learns
+        for name in TRAINED_WITH_FLOW if flow_learns else ():
+            getattr(model, name).requires_grad_(True)
         self.pair_share, self.pair_weight, self.window = pair_share, pair_weight, window
-        self.pairs = PairStream(preset.image_size, seed, scenes_a_block, keep=window + 2)
+        self.pairs = PairStream(preset.image_size, seed, scenes_a_block, keep=window + 2, photo_share=pair_photos)
+        self._pairs: tuple[Any, ...] | None = None  # what `measure` looks at, drawn once
         self.stride = max(1, int(reuse * FRAMES_A_SCENE * scenes_a_block / pair_share))  # samples a block
         # FNet reads latents at the scale it was trained with, wherever E goes.
         _, self.image_scale = latent_scales(vae, preset)
@@ -128,9 +145,9 @@ class RehearsalJob(AutoencoderJob):
         return RehearsalBatch(pictures, source, target, moving.float(), ids, torch.tensor(motions), noise)
 
     def warped(self, z: Tensor, input_ids: Tensor, motion: Tensor) -> Tensor:
-        """z_W of latents z = E(c_I), both unscaled (P, 4, h, w); a gradient flows to what is looked up, none to where."""
-        with torch.no_grad():
-            flow, _ = self.model.warp(self.image_scale * z, self.model.condition(input_ids, motion))
+        """z_W of latents z = E(c_I), both unscaled (P, 4, h, w). Gradients: to what is looked up; to where, if FNet learns."""
+        with torch.set_grad_enabled(self.flow_learns and torch.is_grad_enabled()):
+            flow, _ = self.model.warp(self.image_scale * z.detach(), self.model.condition(input_ids, motion))
         how = self.model.flow_net.config
         return warp(z, flow, how.flow_mode, how.interpolation)
 
@@ -153,11 +170,13 @@ class RehearsalJob(AutoencoderJob):
     def measure(self) -> dict[str, float]:
         """`AutoencoderJob`'s, and on twice as many scenes of `val` the PSNR through the warp (made) and of D(E(x)) (own)."""
         measured, device = super().measure(), self.vae.device
-        scenes = sample_scenes(2 * self.held_out, "val")
-        if not scenes:
+        if not self.held_out:
             return measured
-        motion = [DEMO_MOTIONS[k % len(DEMO_MOTIONS)] for k in range(len(scenes))]
-        frame, rest = (draw(scenes, m, self.image_size) for m in (motion, [0] * len(scenes)))
+        if self._pairs is None:
+            scenes = sample_scenes(2 * self.held_out, "val")
+            motion = [DEMO_MOTIONS[k % len(DEMO_MOTIONS)] for k in range(len(scenes))]
+            self._pairs = scenes, motion, *(draw(scenes, m, self.image_size) for m in (motion, [0] * len(scenes)))
+        scenes, motion, frame, rest = self._pairs
         ids = tokenize(self.tokenizer, [motion_prompt(s.caption, m) for s, m in zip(scenes, motion, strict=True)])
         z = self.vae.encode(rest.image.to(device)).latent_dist.mode().float()
         z_W = self.warped(z, ids.to(device), torch.tensor(motion, device=device))

@@ -1,4 +1,4 @@
-"""What a user asks for, checked before any model runs: motions, loss weights, guidance scales, seed, device, folder.
+"""What a user asks for, checked before any model runs: motions, loss weights, guidance scales, seed, sizes, device, folder.
 
 A GIF is a list of magnitudes m_1 .. m_N, one a frame, all from the same picture: a curve m(k) over the frames. This file
 imports nothing heavy, so that the command line can refuse a request within milliseconds.
@@ -151,6 +151,20 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
         raise ValueError(f"The seed is {seed!r}: give a whole number from 0 up.")
     return int(seed)
+
+
+def check_image_size(short_side: Any) -> int:
+    """The short side of the picture that the models work on, whole px from 32 to 4096. Raises ValueError otherwise."""
+    if isinstance(short_side, bool) or not isinstance(short_side, Integral) or not 32 <= short_side <= 4096:
+        raise ValueError(f"The image_size is {short_side!r}: give the short side of the work picture, 32 to 4096 px.")
+    return int(short_side)
+
+
+def check_at_once(frames: Any) -> int:
+    """How many frames are made together, a whole number from 1. Raises ValueError otherwise."""
+    if isinstance(frames, bool) or not isinstance(frames, Integral) or frames < 1:
+        raise ValueError(f"frames_at_once is {frames!r}: give a whole number from 1, or None for all frames.")
+    return int(frames)
 
 
 def check_folder(folder: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from .loading import PARTS, load_component
+from .mixture import Mixture
 from .pipeline import Pix2GifPipeline
-from .presets import DEMO_MOTIONS, Preset
+from .presets import DEMO_MOTIONS
 from .scenes import draw, sample_scenes
 from .sheets import contact_sheet
 
-FOLDER, SCENES = "samples", 3
+FOLDER, PICTURES = "samples", 3
+MOST_STEPS = 20  # of denoising: a look on the way, not a measurement
 
 
 def _place(state: dict[str, Any], suffix: str) -> Path:
@@ -32,8 +33,9 @@ def of_autoencoder(state: dict[str, Any]) -> None:
     contact_sheet([list(pictures), list(decoded.float().cpu())]).save(_place(state, ".png"))
 
 
+@torch.no_grad()
 def of_model(state: dict[str, Any]) -> None:
-    """GIFs of validation scenes through the pipeline: step-N-0.gif, ..."""
+    """GIFs of held-out pictures, as D gives them back, through the pipeline: step-N-0.gif, ... Without any, of drawn scenes."""
     job = state["job"]
     training = job.training
     job.eval()
@@ -41,13 +43,24 @@ def of_model(state: dict[str, Any]) -> None:
         model = job.model
         parts = {name: getattr(model, name) for name in ("text_encoder", "motion_embedding", "flow_net", "unet")}
         pipe = Pix2GifPipeline.from_components(job.preset, {**parts, "vae": job.vae, "tokenizer": job.tokenizer})
-        for k, scene in enumerate(sample_scenes(SCENES, "val")):
-            source = scene.at(0, job.preset.image_size).image
-            pipe(source, scene.caption, [0, *DEMO_MOTIONS], detail=False).save(_place(state, f"-{k}.gif"), loop="pingpong")
+        steps = min(job.preset.sampling_steps, MOST_STEPS)
+        for k, (source, caption) in enumerate(_held_out(job)):
+            with job.running():
+                frames = pipe(source, caption, [0, *DEMO_MOTIONS], steps=steps, detail=False, quiet=True)
+            frames.save(_place(state, f"-{k}.gif"), loop="pingpong")
     finally:
         job.train(training)
 
 
-def whole_pipeline(preset: Preset, out: Path) -> Pix2GifPipeline:
-    """The pipeline of the parts that a finished run of the model left in `out`."""
-    return Pix2GifPipeline.from_components(preset, {name: load_component(out, name) for name in PARTS})
+def _held_out(job: Any) -> list[tuple[torch.Tensor, str]]:
+    """Pictures (3, S, S) and captions, from each held-out set in turn."""
+    if job.held_out is None:
+        return [(scene.at(0, job.preset.image_size).image[0], scene.caption) for scene in sample_scenes(PICTURES, "val")]
+    sets = list((job.held_out if isinstance(job.held_out, Mixture) else Mixture(job.held_out)).sets.values())
+    chosen = []
+    for k in range(PICTURES):
+        latents = sets[k % len(sets)]
+        entry = k // len(sets) % len(latents.captions)
+        z = latents.source[[entry]].to(job.vae.device, job.vae.dtype)
+        chosen.append((job.vae.decode(z).sample[0].float().clamp(-1, 1).cpu(), latents.captions[entry]))
+    return chosen

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 from .presets import get_preset
-from .request import check_folder, check_mix, parse_loss_weights, parse_mix
+from .request import check_folder, check_mix, choose_device, parse_loss_weights, parse_mix
+
+RUN_OPTIONS = ("mixed_precision", "gradient_checkpointing", "optimizer", "compile", "tensorboard")
 
 
 def train(args: argparse.Namespace) -> None:
@@ -16,6 +18,8 @@ def train(args: argparse.Namespace) -> None:
     out, preset = Path(args.out), get_preset(args.preset)
     if args.variant:
         preset = preset.with_changes(variant=args.variant)
+    if args.perceptual:
+        preset = preset.with_changes(perceptual_network=args.perceptual)
     if args.loss:
         preset = preset.with_changes(loss_weights=parse_loss_weights(args.loss, preset.loss_weights))
     autoencoder = args.what == "autoencoder"
@@ -35,48 +39,67 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
     if args.through and not autoencoder:
         raise ValueError("--through is for `train autoencoder`: leave it out.")
+    if (args.flow_learns or args.pair_photos) and not args.through:
+        raise ValueError("--flow-learns and --pair-photos belong to --through W: give it, or leave them out.")
     if args.decoder_only and not (autoencoder and args.init):
         raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
     check_folder(out)
+    model_only = {"--lora": args.lora, "--cache-text": args.cache_text, "--perceptual": args.perceptual}
+    model_only |= {"--push": args.push, "--tokenizer": args.tokenizer}
+    if given := [flag for flag, value in model_only.items() if value and args.what != "model"]:
+        raise ValueError(f"{given[0]} is for `train model`: leave it out.")
+    if args.lora and args.only == "warp":
+        raise ValueError("--lora adapts the UNet, and --only warp leaves it out: give one of them.")
+    if args.cache_text and preset.train_text:
+        raise ValueError(f"--cache-text: the preset {preset.name} trains its text encoder, so texts change: leave it out.")
+    device = choose_device("cpu" if args.cpu else args.device)
     # 2. What needs to look at weights.
+    from .hub import check_push
     from .pretrained import LITE_WEIGHTS, resolve_weights
+    from .starting import kind_of
 
-    for weights in filter(None, (args.vae, args.init, args.through)):
+    if args.push:
+        check_push(args.push)
+    for weights in filter(None, (args.vae, args.through)):
         resolve_weights(weights)
-    vae = args.vae or args.init or ("lite" if preset.name == "lite" and LITE_WEIGHTS.is_dir() else None)
-    if not autoencoder and vae is None:
+    kind_of(args.init)
+    vae = args.vae or (None if args.init else "lite" if preset.name == "lite" and LITE_WEIGHTS.is_dir() else None)
+    if not autoencoder and vae is None and args.init is None:
         command = f"pix2gif-lite train autoencoder --preset {preset.name} --out runs/vae"
         raise ValueError(f"The model needs an autoencoder: run `{command}`, then give --vae runs/vae.")
     # 3. The training itself.
     from . import samples
+    from .processes import place
     from .training import train_autoencoder, train_decoder, train_model
 
-    common = {
-        "steps": args.steps,
-        "minutes": args.minutes,
-        "seed": args.seed,
-        "init": args.init,
-        "resume": args.resume,
-        "mixed_precision": args.mixed_precision,
-        "cpu": args.cpu,
+    common = {"steps": args.steps, "minutes": args.minutes, "seed": args.seed, "init": args.init, "resume": args.resume}
+    common |= {name: getattr(args, name) for name in RUN_OPTIONS} | {
         "callback_every": args.samples_every,
+        "cpu": device == "cpu",
     }
     optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes, "only": args.only}
     optional |= {"photos": args.photos, "mix": mix, "data": None if autoencoder else args.data}
+    optional |= {"micro_batch": args.micro_batch, "lora_rank": args.lora, "cache_text": args.cache_text or None}
+    optional |= {"tokenizer": args.tokenizer}
     common |= {name: value for name, value in optional.items() if value is not None}
     try:
         if autoencoder:
             own = {"photos": args.data or None, "decoder_only": args.decoder_only, "through": args.through}
+            own |= {"flow_learns": args.flow_learns, "pair_photos": args.pair_photos}
             summary = train_autoencoder(preset, out, callback=samples.of_autoencoder, **own, **common)
         elif args.what == "decoder":
             summary = train_decoder(preset, out, **common)
         else:
             summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
-        if not autoencoder:
-            samples.whole_pipeline(preset, out).save_config(out)  # now the folder is one that --weights takes
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"The checkpoint in {out} is kept: the same command with --resume goes on.") from None
+    if place()[0]:  # of several processes the first one tells
+        return
     where = f", samples in {out / samples.FOLDER}" if (out / samples.FOLDER).is_dir() else ""
     print(f"{out}: trained for {summary['steps']} steps{where}")
     for name, value in summary.items():
         print(f"  {name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+    if args.push:
+        from .hub import push
+
+        print(f"  on the Hub: {push(out, args.push)}")

@@ -16,23 +16,26 @@ from diffusers import AutoencoderKL
 
 from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
+from .card import write_card
 from .decoder_job import DecoderJob
 from .hardware import choose_precision
 from .latent_cache import fingerprint
-from .loading import INDEX, PARTS, load_component, save_parts
+from .loading import PARTS, load_component, save_parts
+from .lora import merge_lora
 from .mixture import TrainingData
 from .model import Pix2GifModel
 from .model_job import ModelJob
 from .pair_data import curated, training_frames
+from .perceptual_choice import choose_perceptual
+from .pipeline import Pix2GifPipeline
 from .presets import Preset
-from .pretrained import build_components, resolve_weights
+from .processes import device, on_main, place
 from .rehearsal_job import RehearsalJob
+from .starting import Start, starting_parts
+from .text_cache import cache_texts, prompts_of
 from .training_data import PictureSource
 from .training_loop import Run, fit
 
-READ_BY = ("residual", "prediction_type", "scale_image_latents")  # what a UNet's output means
-FLOW_SIZES = {"flow_width": "flow_width", "text_maps": "flow_text_maps", "widths": "flow_widths"}  # FlowNet's: the preset's
-FLOW_SIZES |= {"skips": "flow_skips", "mixing": "flow_mixing", "norm": "flow_norm", "flow_mode": "flow_mode"}
 SAMPLING_FIELDS = ("sampler", "sampling_steps", "spacing", "s_T", "s_I", "s_M", "name", "steps", "autoencoder")
 
 
@@ -51,6 +54,8 @@ def train_autoencoder(
     held_out: int = 16,
     decoder_only: bool = False,
     through: str | Path | None = None,
+    flow_learns: bool = False,
+    pair_photos: float = 0.0,
     **options: Any,
 ) -> dict[str, Any]:
     """Train E and D on drawn frames and crops of photographs; saves `out`/vae. Returns the summary of `fit`.
@@ -62,6 +67,7 @@ def train_autoencoder(
     decoder_only    leave E and the scaling factor as they are: a model trained on its latents stays right
     equivariance    share of samples whose latent is warped; moving_weight, held_out: see `AutoencoderJob`
     through         weights through whose warp E and D learn as well, see `RehearsalJob`; `init` is then theirs unless given
+    flow_learns, pair_photos  with `through`, see `RehearsalJob`; what learnt of the model is saved below `out` too
     options         fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
 
     The saved scaling factor, 1 / std of the latents, is measured at the end, unless a model learnt to read them already
@@ -87,6 +93,7 @@ def train_autoencoder(
     else:
         parts = {name: load_component(through, name) for name in PARTS if name != "vae"}
         model = Pix2GifModel.from_parts(parts, preset)
+        learning |= {"flow_learns": flow_learns, "pair_photos": pair_photos}
         job = RehearsalJob(preset, vae, source, model, parts["tokenizer"], held_out=held_out, **learning)
     settings = {"job": "autoencoder", "autoencoder": _plain(vae.config), "batch_size": run.batch_size, "seed": seed}
     settings |= {"photo_share": photo_share, "photographs": len(source.photos)}
@@ -97,7 +104,7 @@ def train_autoencoder(
             pictures = source.batch(range(128)).image
             latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pictures.split(16)])
         vae.register_to_config(scaling_factor=float(1 / latents.std()))
-    vae.save_pretrained(Path(out) / "vae")
+    on_main(lambda: save_parts({"vae": vae} | (parts if through is not None and flow_learns else {}), out))
     return summary | {"scaling_factor": vae.config.scaling_factor}
 
 
@@ -112,47 +119,58 @@ def train_model(
     minutes: float | None = None,
     seed: int = 0,
     only: str | None = None,
+    lora_rank: int | None = None,
+    cache_text: bool = False,
+    tokenizer: Any = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train text encoder, motion embedding, FlowNet and UNet together; saves each below `out`. Returns `fit`'s summary.
+    """Train text encoder, motion embedding, FlowNet and UNet together; saves a pipeline in `out`. Returns `fit`'s summary.
 
-    vae             an autoencoder, or the folder of one (None: the one of `init`); it stays as it is
-    init            "lite" or a folder of weights to start from, of the preset's sizes and variant
+    vae             an autoencoder, or its folder or Hub id (None: the one of `init`); it stays as it is
+    init            what to start from, see starting.py: "lite", a folder, a Hub id, Stable Diffusion, InstructPix2Pix, the
+                    reference's checkpoint; None: from scratch
     held_out        of each, validation members measured at every callback (0: none)
     steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
     only            "warp" or "unet": train that half alone, see `ModelJob` (None: all)
+    lora_rank       train adapters of this rank in place of the UNet's own weights, see lora.py; merged when saved
+    cache_text      run the frozen text encoder once over all prompts, see text_cache.py
+    tokenizer       for the reference's checkpoint, which holds none: a folder or Hub id (None: CLIP's from the Hub)
     options         the data, see `TrainingData`: scenes (4000), targets, latents, photos, data, mix, ...; and
                     fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...
 
-    Errors: those of `fit` and `TrainingData`, ValueError when no autoencoder is given.
+    On a GPU what stays frozen, E, D and CLIP, is held (and saved) in half precision. Several processes (accelerate launch)
+    return the same summary; the main one writes. Errors: those of `fit`, `TrainingData` and `starting_parts`.
     """
+    preset = choose_perceptual(preset)
     data = _data(preset, seed, options)
     run = _run(preset, preset, out, steps, minutes, seed, options)
-    if vae is None and init is None:
-        raise ValueError("The model needs an autoencoder: give vae, the folder that train_autoencoder saved.")
     if only == "unet" and init is None:
         raise ValueError(
             "only='unet' keeps the warp as it is, and there is none yet: give init, weights whose warp is trained."
         )
-    if not isinstance(vae, AutoencoderKL):
-        vae = load_component(init if vae is None else vae, "vae")
-    if init is None:
-        parts = build_components(preset, seed=seed)
-    else:
-        parts = {name: load_component(init, name) for name in PARTS if name != "vae"}
-        _check_init(init, parts["flow_net"], preset, unet_stays=only == "warp")
-        if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
-            parts["flow_net"].register_to_config(interpolation=preset.interpolation)
-    model = Pix2GifModel.from_parts(parts, preset)
-
-    precision = choose_precision(run.mixed_precision, run.cpu)
-    latents, val = data.encode(vae.eval(), out, held_out, mixed_precision=precision, progress_bar=run.progress_bar)
-    job = ModelJob(preset, model, parts["tokenizer"], vae, latents, seed, val, only)
+    start = starting_parts(init, preset, vae=vae, seed=seed, unet_stays=only == "warp", tokenizer=tokenizer)
+    parts, preset = start.parts, start.preset
+    if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
+        parts["flow_net"].register_to_config(interpolation=preset.interpolation)
+    model, vae, precision = Pix2GifModel.from_parts(parts, preset), parts["vae"], choose_precision(run.mixed_precision, run.cpu)
+    half = half_on_gpu(precision, run.cpu)
+    for frozen in [vae, *([] if preset.train_text else [parts["text_encoder"]])]:
+        frozen.to(device(run.cpu), **({"dtype": half} if half else {}))
+    encoding = {"mixed_precision": precision, "progress_bar": run.progress_bar}
+    latents, val = data.encode(vae.eval(), out, held_out, **encoding)
+    texts = None
+    if cache_text:
+        prompts = prompts_of(preset, latents, val)
+        texts = cache_texts(parts["text_encoder"], parts["tokenizer"], Path(out) / "texts", prompts, **encoding)
+    more = {"lora_rank": lora_rank, "frozen_dtype": half, "texts": texts}
+    job = ModelJob(preset, model, parts["tokenizer"], vae, latents, seed, val, only, **more)
     training = {k: v for k, v in asdict(preset).items() if k not in SAMPLING_FIELDS}
     settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
-    settings |= {"autoencoder": fingerprint(vae), "only": only}
-    summary = fit(job, run, settings | data.settings())
-    save_parts({**parts, "vae": vae}, out)
+    settings |= {"autoencoder": fingerprint(vae), "only": only, "lora_rank": lora_rank} | data.settings()
+    summary = fit(job, run, settings)
+    if lora_rank:
+        merge_lora(parts["unet"])
+    _save_pipeline(start._replace(preset=preset), out, init, summary, settings)
     return summary
 
 
@@ -174,9 +192,9 @@ def train_decoder(
     """
     data = _data(preset, seed, options)
     run = _run(preset, preset.autoencoder, out, steps, minutes, seed, options)
-    parts = {name: load_component(init, name) for name in PARTS}
-    _check_init(init, parts["flow_net"], preset, unet_stays=True)
-    vae, precision = parts["vae"], choose_precision(run.mixed_precision, run.cpu)
+    start = starting_parts(init, preset, unet_stays=True)
+    parts, preset = start.parts, start.preset
+    vae, precision = parts["vae"].to(device(run.cpu)), choose_precision(run.mixed_precision, run.cpu)
     latents, _ = data.encode(vae.eval(), out, mixed_precision=precision, progress_bar=run.progress_bar)
     stills = PictureSource(preset.image_size, seed, 1.0) if photo_share else None
     model = Pix2GifModel.from_parts(parts, preset)
@@ -185,29 +203,27 @@ def train_decoder(
         preset, model, parts["tokenizer"], vae, latents, drawn, stills, photo_share, seed=seed, families=data.families
     )
     settings = {"job": "decoder", "autoencoder": fingerprint(vae), "batch_size": run.batch_size, "seed": seed}
-    summary = fit(job, run, settings | {"photo_share": photo_share} | data.settings())
-    save_parts(parts, out)
+    settings |= {"photo_share": photo_share} | data.settings()
+    summary = fit(job, run, settings)
+    _save_pipeline(start, out, init, summary, settings)
     return summary
 
 
-def _check_init(init: str | Path, flow_net: Any, preset: Preset, unet_stays: bool) -> None:
-    """ValueError where weights do not fit the preset: another FlowNet, or a UNet that stays and would be read otherwise."""
-    for name, field in FLOW_SIZES.items() if flow_net is not None else ():
-        found, wanted = _plain({name: flow_net.config[name]})[name], _plain({name: getattr(preset, field)})[name]
-        if found != wanted:
-            raise ValueError(
-                f"The FlowNet of {str(init)!r} has {name}={found}, the preset {field}={wanted}: change the preset."
-            )
-    index = Path(resolve_weights(init)) / INDEX
-    if unet_stays and index.is_file():
-        saved = json.loads(index.read_text(encoding="utf-8"))
-        for name in READ_BY:
-            wanted = getattr(preset, name)
-            if saved.get(name, wanted) != wanted:
-                raise ValueError(
-                    f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it "
-                    "stays as it is here, so change the preset."
-                )
+def half_on_gpu(precision: str, cpu: bool) -> torch.dtype | None:
+    """What frozen parts are held in: on a GPU that trains in half precision, that; None: as they are."""
+    on_gpu = torch.cuda.is_available() and not cpu
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision) if on_gpu else None
+
+
+def _save_pipeline(start: Start, out: str | Path, init: Any, summary: dict[str, Any], settings: dict[str, Any]) -> None:
+    """A folder that `Pix2GifPipeline.from_pretrained` takes, with its card; written by the first process alone."""
+
+    def save() -> None:
+        save_parts(start.parts, out)
+        Pix2GifPipeline.from_components(start.preset, start.parts).save_config(out)
+        write_card(out, start.preset, summary, settings, kind=start.kind, init=init, place=start.place)
+
+    on_main(save)
 
 
 def _data(preset: Preset, seed: int, options: dict[str, Any]) -> TrainingData:
@@ -222,7 +238,11 @@ def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int,
         steps = rates.steps
     defaults = {name: getattr(rates, name) for name in ("batch_size", "learning_rate", "warmup_steps")}
     defaults |= {name: getattr(preset, name) for name in ("grad_clip", "weight_decay", "ema_decay")}
-    return Run(out=out, steps=steps, minutes=minutes, seed=seed, **{**defaults, **options})
+    if rates is preset:  # the autoencoder's batches are small and its rate falls
+        defaults |= {name: getattr(preset, name) for name in ("lr_start", "lr_schedule", "micro_batch")}
+    run = Run(out=out, steps=steps, minutes=minutes, seed=seed, **{**defaults, **options})
+    run.split(place(run.cpu)[1])  # a batch that does not split is refused before hours of encoding
+    return run
 
 
 def _plain(values: Any) -> Any:

@@ -1,10 +1,11 @@
-"""One training loop for both jobs: the autoencoder, then the model on its latents (paper section 4.1).
+"""One training loop for every job: the autoencoder, then the model on its latents (paper section 4.1).
 
 A job (autoencoder_job.py, model_job.py) is a module: `job(batch)` returns a dict of loss terms, their weighted sum
 under "loss"; `job.batch(numbers)` makes the samples of those numbers, always the same ones; `job.measure()` is called
-with the averaged weights in place and returns numbers for the log. Step i of a run takes the samples
-i * batch_size .. (i + 1) * batch_size - 1, which is all that exact resume and any number of devices need.
-The loop knows nothing of pictures; it prints nothing but its progress bar.
+with the averaged weights in place and returns numbers for the log; `job.heavy`, if it has that, lists the modules where
+its time goes. Step i of a run takes the samples i * batch_size .. (i + 1) * batch_size - 1, which is all that exact resume
+and any number of devices need: each process takes its share of them, and accelerate adds the gradients up. Only the first
+process writes, measures and calls back. The loop knows nothing of pictures; it prints nothing but its progress bar.
 """
 
 from __future__ import annotations
@@ -12,143 +13,91 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from .checkpoints import (
-    EMA,
-    Log,
-    checkpoints,
-    interruptible,
-    load_checkpoint,
-    pack,
-    save_checkpoint,
-    unpack,
-)
+from .checkpoints import EMA, checkpoints, interruptible, load_checkpoint, pack, save_checkpoint, unpack
 from .files import write_whole
-from .hardware import choose_precision, fast_attention, matrix_rate
+from .hardware import fast_attention, matrix_rate, memory_in_use, out_of_memory, start_accelerator
+from .optimizers import build_optimizer
+from .processes import agree, mean_terms, on_main
+from .run import Run
+from .run_log import Log, progress_bar, show
+from .speedups import compiled, prepare_job
 
-LOG_FILE, SUMMARY_FILE, CHECKPOINTS = "log.jsonl", "summary.json", "checkpoints"
-BETAS = (0.9, 0.99)  # the second moment follows the small steps of a short run
-
-
-@dataclass(frozen=True)
-class Run:
-    """How long, how fast and where to: everything about a run that is not its job.
-
-    A run ends after `steps` or after `minutes`, whichever comes first; the learning rate falls towards that end.
-    """
-
-    out: str | Path
-    batch_size: int  # effective: over all devices and accumulated micro-batches
-    learning_rate: float
-    warmup_steps: int = 0
-    steps: int | None = None
-    minutes: float | None = None  # wall time, resumed runs added up
-    resume: bool = False
-    seed: int = 0
-    weight_decay: float = 1e-2
-    grad_clip: float = 1.0
-    ema_decay: float = 0.999
-    accumulation: int = 1  # micro-batches a step
-    mixed_precision: str = "auto"  # auto | no | fp16 | bf16
-    cpu: bool = False  # stay on the CPU even where there is a GPU
-    callback: Callable[[dict[str, Any]], None] | None = None
-    callback_every: int = 500
-    checkpoint_every: int = 500
-    log_every: int = 20
-    progress_bar: bool = True
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.minutes is None:
-            raise ValueError("A run without an end: give steps or minutes.")
-        for name in (
-            "steps",
-            "minutes",
-            "batch_size",
-            "accumulation",
-            "callback_every",
-            "checkpoint_every",
-            "log_every",
-        ):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: it must be above 0.")
-
-    def progress(self, step: int, elapsed: float) -> float:
-        """How much of the run is over, 0 - 1, after `step` steps and `elapsed` seconds."""
-        by_steps = step / self.steps if self.steps else 0.0
-        by_time = elapsed / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-    def rate(self, step: int, progress: float) -> float:
-        """The learning rate: linear warm-up, then a cosine to 0 at the end of the run."""
-        warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        return self.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * progress))
+SUMMARY_FILE, CHECKPOINTS = "summary.json", "checkpoints"
+SMALLEST_SCALE = 2.0**-10  # the scaler starts at 2^16 and halves: so many steps in a row were no accident
+ADVICE = "Use --micro-batch with a smaller number, --gradient-checkpointing, --optimizer adamw8bit or --lora."
 
 
+@out_of_memory(ADVICE)
 def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     """Train the job and leave its averaged weights in it. Returns the summary, also written to `out`/summary.json.
 
-    `settings` (plain values) are kept with each checkpoint: to resume with others is a ValueError. Ctrl-C finishes the
-    step, writes a checkpoint and raises KeyboardInterrupt. Raises FileExistsError when `out` holds a run and resume is
-    off, FileNotFoundError when there is nothing to resume, FloatingPointError when the loss is no longer finite.
+    `settings` (plain values) are kept with each checkpoint: to resume with others is a ValueError. Ctrl-C, in any process,
+    finishes the step, writes a checkpoint and raises KeyboardInterrupt in all. `out` is one folder for all machines.
+
+    Raises FileExistsError when `out` holds a run and resume is off, FileNotFoundError when there is nothing to resume,
+    ValueError when the batch does not split over the devices, FloatingPointError when the loss is no longer finite,
+    MemoryError that names what would help.
     """
     out = Path(run.out)
     if checkpoints(out / CHECKPOINTS) and not run.resume:
         raise FileExistsError(f"{out} holds a run already: resume it, or choose another folder.")
+    settings = settings | {"optimizer": run.optimizer}
     saved = load_checkpoint(out / CHECKPOINTS) if run.resume else None
     if saved:
-        changed = [k for k, value in settings.items() if saved["settings"].get(k, value) != value]
+        before = {"optimizer": "adamw"} | saved["settings"]  # once the only one, and not written down
+        changed = [k for k, value in settings.items() if before.get(k, value) != value]
         if changed:
             raise ValueError(f"The run in {out} was started with another {', '.join(changed)}: it must not change.")
-    out.mkdir(parents=True, exist_ok=True)
 
     # 1. Everything that has a state.
-    AcceleratorState._reset_state(reset_partial_state=True)  # a notebook may train twice, with other precisions
-    accelerator = Accelerator(mixed_precision=choose_precision(run.mixed_precision, run.cpu), cpu=run.cpu)
-    if accelerator.device.type == "cuda":
-        job.to(memory_format=torch.channels_last)  # on CPUs it was measured to be slower: 15.6 against 20.2 pictures/s
+    accelerator = start_accelerator(run.mixed_precision, run.cpu)
+    run.split(accelerator.num_processes)
+    out.mkdir(parents=True, exist_ok=True)
+    prepare_job(job, accelerator, run.gradient_checkpointing)
     trained = [p for p in job.parameters() if p.requires_grad]
-    groups = [  # biases and norms are not decayed
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": run.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=run.learning_rate, betas=BETAS, fused=True)
+    optimizer = build_optimizer(run.optimizer, trained, run.learning_rate, run.weight_decay)
     model, optimizer = accelerator.prepare(job.train(), optimizer)
     ema = EMA(job, run.ema_decay)
     start, elapsed_before = 0, 0.0
     if saved:
         start, elapsed_before = saved["step"], saved["elapsed"]
         unpack(saved, job, ema, optimizer, accelerator.scaler)
-    log = Log(out / LOG_FILE, start, accelerator.is_main_process)
+    log = Log(out, start, accelerator.is_main_process, run.tensorboard)
 
     def checkpoint(step: int, elapsed: float) -> None:
-        if accelerator.is_main_process:
-            state = {"step": step, "elapsed": elapsed, "settings": settings}
-            save_checkpoint(out / CHECKPOINTS, step, state | pack(job, ema, optimizer, accelerator.scaler))
+        state = {"step": step, "elapsed": elapsed, "settings": settings} | pack(job, ema, optimizer, accelerator.scaler)
+        save_checkpoint(out / CHECKPOINTS, step, state)
+
+    def look(step: int, progress: float) -> None:
+        with ema.applied(job):
+            measured = job.measure()
+            log.add({"step": step, **measured})
+            if run.callback:
+                run.callback({"step": step, "progress": progress, "job": job, "out": out, **measured})
 
     # 2. The loop.
     began, aside = time.perf_counter(), 0.0  # aside: seconds spent on anything but training
     step, terms = start, {}
-    bar = tqdm(total=1.0, disable=not (run.progress_bar and accelerator.is_main_process), bar_format=BAR)
-    with bar, interruptible() as interrupt, fast_attention(accelerator.device):
+    bar = progress_bar(run.progress_bar and accelerator.is_main_process)
+    kernels = compiled(job) if run.compile else nullcontext()
+    with bar, log, interruptible() as interrupt, fast_attention(accelerator.device), kernels:
         while True:
-            elapsed = elapsed_before + time.perf_counter() - began
-            progress = run.progress(step, _agree(elapsed, accelerator))
-            if interrupt or progress >= 1:
-                checkpoint(step, elapsed)
-                if interrupt:
+            elapsed, stop = agree(elapsed_before + time.perf_counter() - began, bool(interrupt))
+            progress = run.progress(step, elapsed)
+            if stop or progress >= 1:
+                on_main(partial(checkpoint, step, elapsed))
+                if stop:
                     raise KeyboardInterrupt(f"Training stopped after step {step}; the checkpoint is in {out}.")
                 break
             for group in optimizer.param_groups:
@@ -157,61 +106,77 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
             norm = accelerator.clip_grad_norm_(trained, run.grad_clip)
             optimizer.step()
             optimizer.zero_grad()
-            ema.update(job)
+            if not _skipped(norm, accelerator.scaler):
+                ema.update(job)
             step += 1
 
             speed = (step - start) * run.batch_size / (time.perf_counter() - began - aside)
             if step % run.log_every == 0 or step == start + 1:
-                values = {name: float(value) for name, value in terms.items()}
+                values = mean_terms(terms)
                 if not math.isfinite(values["loss"]):
                     raise FloatingPointError(f"The loss is {values['loss']} at step {step}: lower the learning rate.")
                 line = {"step": step, "samples": step * run.batch_size, "seconds": elapsed, **values}
                 line |= {"grad_norm": float(norm), "lr": run.rate(step - 1, progress), "samples_per_second": speed}
+                line |= {"memory_bytes": memory_in_use(accelerator.device)}
                 log.add(line)
-                _show(bar, progress, step, values["loss"], speed, elapsed)
+                show(bar, line, progress)
             paused = time.perf_counter()
             if step % run.checkpoint_every == 0:
-                checkpoint(step, elapsed_before + paused - began)
-            if step % run.callback_every == 0 and accelerator.is_main_process:
-                with ema.applied(job):
-                    measured = job.measure()
-                    log.add({"step": step, **measured})
-                    if run.callback:
-                        run.callback({"step": step, "progress": progress, "job": job, "out": out, **measured})
+                on_main(partial(checkpoint, step, elapsed_before + paused - began))
+            if step % run.callback_every == 0:
+                on_main(partial(look, step, progress))
             aside += time.perf_counter() - paused
 
     # 3. What is left: the average, and what it took.
     rate = (step - start) * run.batch_size / (time.perf_counter() - began - aside)
-    operations = operations_per_sample(job, range(run.batch_size), accelerator.device)
     ema.copy_to(job.eval())
     summary = {"steps": step, "samples": step * run.batch_size, "seconds": elapsed, "samples_per_second": rate}
-    summary |= {"parameters": sum(p.numel() for p in trained), "device": str(accelerator.device)}
-    summary |= {"mixed_precision": accelerator.mixed_precision, "operations_per_sample": operations}
-    peak = accelerator.num_processes * matrix_rate(accelerator.device, accelerator.mixed_precision)
-    summary |= {"matrix_rate": peak, "share_of_matrix_rate": rate * operations / peak}
-    summary |= {name: float(value) for name, value in terms.items()} | job.measure()
-    if accelerator.is_main_process:
+    summary |= {"parameters": sum(p.numel() for p in trained), "memory_bytes": memory_in_use(accelerator.device)}
+    summary |= {"device": str(accelerator.device), "mixed_precision": accelerator.mixed_precision} | mean_terms(terms)
+
+    def finish() -> None:
+        summary.update(_share_of_the_machine(job, run, rate, accelerator) | job.measure())
         write_whole(out / SUMMARY_FILE, (json.dumps(summary, indent=2) + "\n").encode())
+
+    on_main(finish)
     job.to("cpu")
-    return summary
+    return broadcast_object_list([summary])[0]
 
 
 def _forward_backward(model: nn.Module, job: nn.Module, run: Run, step: int, accelerator: Accelerator) -> dict:
     """Gradients of one step, its samples split over devices and micro-batches. Returns this device's mean terms."""
-    parts = run.accumulation * accelerator.num_processes
-    if run.batch_size % parts:
-        raise ValueError(f"A batch of {run.batch_size} does not split into {parts} equal parts.")
-    share, totals = run.batch_size // parts, {}
-    for micro in range(run.accumulation):
+    count, share = run.split(accelerator.num_processes)
+    totals: dict[str, Any] = {}
+    for micro in range(count):
         first = step * run.batch_size + (micro * accelerator.num_processes + accelerator.process_index) * share
         batch = _to_device(job.batch(range(first, first + share)), accelerator.device)
-        last = micro == run.accumulation - 1
+        last = micro == count - 1
         with nullcontext() if last else accelerator.no_sync(model):
             terms = model(batch)
-            accelerator.backward(terms["loss"] / run.accumulation)
+            accelerator.backward(terms["loss"] / count)
         for name, value in terms.items():
-            totals[name] = totals.get(name, 0) + value.detach() / run.accumulation
+            totals[name] = totals.get(name, 0) + value.detach() / count
     return totals
+
+
+def _skipped(norm: torch.Tensor, scaler: Any) -> bool:
+    """Whether fp16's scaler left the weights as they were, because gradients overflowed: it tries half its scale next.
+
+    FloatingPointError when that does not end. Without a scaler no step is skipped.
+    """
+    if scaler is None or torch.isfinite(norm):
+        return False
+    if scaler.get_scale() < SMALLEST_SCALE:
+        raise FloatingPointError("Gradients are not finite in fp16 at any scale: choose bf16 or no, or a lower learning rate.")
+    return True
+
+
+def _share_of_the_machine(job: nn.Module, run: Run, rate: float, accelerator: Accelerator) -> dict[str, float]:
+    """How much of what its devices can multiply a run of `rate` samples/s made use of."""
+    _, share = run.split(accelerator.num_processes)
+    operations = operations_per_sample(job, range(share), accelerator.device)
+    peak = accelerator.num_processes * matrix_rate(accelerator.device, accelerator.mixed_precision)
+    return {"operations_per_sample": operations, "matrix_rate": peak, "share_of_matrix_rate": rate * operations / peak}
 
 
 def operations_per_sample(job: nn.Module, numbers: range, device: torch.device) -> int:
@@ -228,19 +193,3 @@ def operations_per_sample(job: nn.Module, numbers: range, device: torch.device) 
 def _to_device(batch: Any, device: torch.device) -> Any:
     """A NamedTuple with its tensors on the device."""
     return type(batch)(*(x.to(device, non_blocking=True) if isinstance(x, torch.Tensor) else x for x in batch))
-
-
-def _agree(elapsed: float, accelerator: Accelerator) -> float:
-    """The longest time any process has seen, so that all stop at the same step."""
-    if accelerator.num_processes == 1:
-        return elapsed
-    return float(accelerator.gather(torch.tensor([elapsed], device=accelerator.device)).max())
-
-
-BAR = "{percentage:3.0f}%|{bar:24}|{postfix}"
-
-
-def _show(bar: tqdm, progress: float, step: int, loss: float, speed: float, elapsed: float) -> None:
-    left = f"{elapsed * (1 / progress - 1) / 60:.1f} min left" if progress else ""
-    bar.n = progress
-    bar.set_postfix_str(f"step {step}, loss {loss:.4f}, {speed:.1f} samples/s, {left}")

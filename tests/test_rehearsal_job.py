@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from pix2gif_lite.autoencoder_job import AutoencoderJob, reconstruction_terms
 from pix2gif_lite.loading import load_component
+from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.rehearsal_job import PairStream, RehearsalJob
@@ -85,6 +86,33 @@ def test_e_and_d_learn_and_the_model_does_not(pipe, tmp_path):
     end = fit(job, run, {"job": "rehearsal"})
     assert end["psnr_made"] > start["psnr_made"] + 1 and end["psnr_own"] > start["psnr_own"] + 1
     assert all(torch.equal(value, before[name]) for name, value in pipe.model.state_dict().items())
+
+
+def test_the_flow_learns_too_when_asked(tmp_path):
+    parts = build_components(TINY, ["a red balloon is rising"] * 20)
+    for name, part in parts.items():
+        part.save_pretrained(tmp_path / "weights" / name)
+    job = job_of(Pix2GifPipeline.from_components(TINY, parts), flow_learns=True, pair_share=1.0)
+    job(job.batch(range(8)))["loss"].backward()
+    for name in ("text_encoder", "motion_embedding", "flow_net"):
+        assert all(p.grad is not None for p in getattr(job.model, name).parameters()), name
+        assert sum(float(p.grad.abs().sum()) for p in getattr(job.model, name).parameters()) > 0, name
+    assert all(p.grad is None for p in job.model.unet.parameters())
+
+    options = {"through": tmp_path / "weights", "photo_share": 0.0, "batch_size": 4, "held_out": 1, "flow_learns": True}
+    train_autoencoder(TINY, tmp_path / "out", steps=3, progress_bar=False, cpu=True, mixed_precision="no", **options)
+    for name, learns in {"vae": True, "flow_net": True, "motion_embedding": True, "text_encoder": True, "unet": False}.items():
+        before, after = (load_component(tmp_path / place, name).state_dict() for place in ("weights", "out"))
+        assert any(not torch.equal(before[key], after[key]) for key in before) == learns, name
+
+
+def test_pairs_of_photographs_weigh_no_pixel_more():
+    stream = PairStream(64, seed=5, scenes_a_block=2, photo_share=1.0)
+    block = stream.block(0)
+    assert block.source.shape == (4, 3, 64, 64) and not block.moving.any()
+    assert not torch.equal(block.source, block.target)
+    mixed = PairStream(64, seed=5, scenes_a_block=2, photo_share=0.5)
+    assert {bool(mixed.block(k).moving.any()) for k in range(6)} == {True, False}
 
 
 def test_measured_on_the_exact_frames(pipe):

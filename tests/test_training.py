@@ -23,7 +23,6 @@ from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
 from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
 from pix2gif_lite.guidance import drop_masks
-from pix2gif_lite.hardware import choose_precision, fast_attention, matrix_rate
 from pix2gif_lite.latent_cache import (
     Shards,
     cache_family,
@@ -310,19 +309,6 @@ def test_minutes_end_a_run_and_add_up_over_resumes(tmp_path):
     assert 2 <= summary["seconds"] < 4 and summary["steps"] > 3
 
 
-def test_precision_is_chosen_or_refused():
-    assert [choose_precision(word) for word in ("no", "fp16", "bf16")] == ["no", "fp16", "bf16"]
-    assert choose_precision("auto", cpu=True) in ("no", "bf16")
-    with pytest.raises(ValueError, match="'int8'.*auto, no, fp16, bf16"):
-        choose_precision("int8")
-    q, k, v = (torch.randn(2, 2, 5, 8, dtype=torch.float64) for _ in range(3))
-    by_hand = torch.softmax(q @ k.mT / 8**0.5, -1) @ v
-    for device in ("cpu", "meta"):  # whichever kernel it chooses, attention stays attention
-        with fast_attention(device):
-            torch.testing.assert_close(torch.nn.functional.scaled_dot_product_attention(q, k, v), by_hand)
-    assert 1e8 < matrix_rate("cpu", "no", seconds=0.05) < 1e14
-
-
 # ------------------------------------------------------------------------------------------------------ the autoencoder
 
 
@@ -515,7 +501,8 @@ def test_batches_drop_what_the_masks_say(job):
     assert torch.equal(without_text, drop_masks(range(200), 1, job.preset).text)
     assert 0 <= batch.timestep.min() < 60 and 940 < batch.timestep.max() < 1000
     single = job.batch([117])
-    assert all(torch.equal(a[117:118], b) for a, b in zip(batch, single, strict=True))
+    assert batch.c_T is None and single.c_T is None  # no cache of texts
+    assert all(torch.equal(a[117:118], b) for a, b in zip(batch[:-1], single[:-1], strict=True))
 
 
 def test_loss_is_eq_3_and_8(job):

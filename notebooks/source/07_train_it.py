@@ -255,7 +255,7 @@ print(inspect.getsource(training_loop._forward_backward))
 # %%
 from pix2gif_lite import Pix2GifPipeline, gifs
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.checkpoints import read_log
+from pix2gif_lite.run_log import read_log
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.viz import line_chart
 

@@ -416,50 +416,72 @@ print(inspect.getsource(drawing_order))
 print(inspect.getsource(Mixture.pick))
 
 # %% [markdown]
-# ## The paper's size
-# The `paper` preset is the same code at 256 px: 4 x 32 x 32 latents, 12 input channels, CLIP's text width. On the `meta` device a
-# network has shapes and no memory, so a laptop can build it and push an empty batch through.
+# ## The paper's scale
+# The paper does not start from nothing: it starts from Stable Diffusion, an image model of 860 million weights, at 256 px. `init` takes such
+# weights as diffusers keeps them: a folder or a Hub id, InstructPix2Pix or Stable Diffusion v1.5. The first convolution of the UNet grows to
+# twelve input channels, the known ones in place and the new ones at zero, and $M$ is zero too. So before the first step the model
+# computes what its parent computes, and training teaches it what $z_W$ and $m$ are for.
+#
+# **On a GPU** the next cells do that with `timbrooks/instruct-pix2pix` on the pairs above: only small additions to the UNet's attention are trained
+# (`lora_rank`), with FNet, M and the new channels, on latents and texts that are computed once. That fits the 15 GiB of a free T4.
+# **Without one** the same cells run on a small checkpoint of **random** weights in exactly the parent's layout: every line is executed,
+# and the picture is noise. The printed line says which it was.
 
-# %% tags=["nbval-check-output"]
-from transformers import CLIPTextConfig, CLIPTextModel
-
-from pix2gif_lite.autoencoder import build_autoencoder
-from pix2gif_lite.model import build_unet
-from pix2gif_lite.motion_embedding import MotionEmbedding
+# %%
 from pix2gif_lite.presets import PAPER
-from pix2gif_lite.warping import FlowNet
+from pix2gif_lite.small_parent import write_small_parent
 
-width = PAPER.text_width
-clip = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": PAPER.text_layers}
-clip |= {"num_attention_heads": PAPER.text_heads, "vocab_size": PAPER.vocab_size}
-with torch.device("meta"):
-    big = {"UNet": build_unet(PAPER), "E, D": build_autoencoder(PAPER), "M": MotionEmbedding(PAPER.motion_rows, width)}
-    big |= {"FNet": FlowNet(text_width=width, norm=PAPER.flow_norm)}
-    big |= {"text encoder": CLIPTextModel(CLIPTextConfig(**clip, bos_token_id=49406, eos_token_id=49407))}
-    z = big["E, D"].encode(torch.empty(2, 3, PAPER.image_size, PAPER.image_size)).latent_dist.mode()  # (2, 4, 32, 32)
-    c_L = big["text encoder"](torch.zeros(2, 77, dtype=torch.long)).last_hidden_state  # (2, 77, 768)
-    flow = big["FNet"](z, c_L).flow0  # (2, 2, 32, 32)
-    noise = big["UNet"](torch.cat([z, z, z], 1), torch.zeros(2), encoder_hidden_states=c_L).sample
-print("latent", tuple(z.shape), "flow", tuple(flow.shape), "12 channels in,", tuple(noise.shape), "out")
-count = {name: sum(p.numel() for p in part.parameters()) for name, part in big.items()}
-print({name: f"{n / 1e6:.1f} M" for name, n in count.items()}, f"sum {sum(count.values()) / 1e6:.0f} M")
-trained = sum(count[name] for name in ("UNet", "M", "FNet"))
-print(f"to run, fp16: {2 * sum(count.values()) / 2**30:.1f} GiB of weights")
+if torch.cuda.is_available():
+    PARENT, big, many = "timbrooks/instruct-pix2pix", PAPER, {"steps": 400, "batch_size": 16, "micro_batch": 2}
+else:
+    PARENT, big = write_small_parent(WORK / "parent"), PAPER.with_changes(image_size=128)
+    many = {"steps": 3, "batch_size": 4, "micro_batch": 2}
+big = big.with_changes(perceptual_network="decoder", warmup_steps=20)
+small_card = {"lora_rank": 16, "cache_text": True, "gradient_checkpointing": True, "held_out": 4, "progress_bar": False}
+grown = train_model(big, WORK / "grown", init=PARENT, data=DATA, **small_card, **many)
+real = "real weights" if torch.cuda.is_available() else "RANDOM weights: no GPU here"
+print(f"{Path(PARENT).name} ({real}), {grown['steps']} steps of {many['batch_size']} on {grown['device']}")
 print(
-    f"to train, fp32 AdamW with EMA: {20 * trained / 2**30:.1f} GiB (weights, gradient, two moments, average), and the activations"
+    f"trained {grown['parameters'] / 1e6:.2f} M parameters, loss {grown['loss']:.3f}, {grown['samples_per_second']:.1f} samples/s"
 )
-print(f"25,000 steps of 256 over 783,184 pairs: {25_000 * 256 / 783_184:.1f} epochs (the paper says 7)")
 
 # %% [markdown]
-# So a free T4 (14.6 GiB) can run such a model but cannot train it this way; the paper used 16 V100. What a GPU would do: the cells
-# above, unchanged, with `train_model` choosing fp16 or bf16 by itself and `accumulation=...` splitting the batch of 256.
+# What was written is a whole pipeline with its card; the additions are merged into the UNet, so nothing else has to know of them.
+# Sampling is the paper's: Euler ancestral, $s_T = 7.5$, $s_I = 1.8$, three predictions a step.
+
+# %%
+fast = torch.cuda.is_available()
+grown_pipe = Pix2GifPipeline.from_pretrained(WORK / "grown", torch_dtype=torch.float16 if fast else torch.float32)
+grown_pipe.to("cuda" if fast else "cpu").set_progress_bar_config(disable=True)
+out = grown_pipe(held["source"], held["caption"], motion=MOTIONS, steps=50 if fast else 4, seed=0, output_size=256)
+assert grown_pipe.unet.config.in_channels == 12 and grown_pipe.config.sampler == "euler_ancestral"
+print(
+    f"12 channels in, s_T = {grown_pipe.config.s_T}, s_I = {grown_pipe.config.s_I}; measured",
+    [round(m, 1) for m in out.measured()],
+)
+Embedded(
+    contact_sheet([[out.source, *out.frames]], [f"{real}: {held['caption']}"], columns, 110).quantize(128),
+    alt="A source picture and three frames of the model grown from a parent",
+)
+
+# %% [markdown]
+# In a terminal, on all GPUs there are (`accelerate launch`) and with the paper's batch of 256, which is split over devices and accumulated:
 #
-# **What is there in this version:** the preset, its training and sampling code, curation past one machine (`--scheduler`), FlowNet in the
-# reference's layout (`flow_norm="batch"`, `flow_mode="absolute"`, without our `flow_skips` and `flow_mixing`).
-# **What is not:** no weights of this size are shipped, and none can be loaded from the Hub: the layouts of Stable Diffusion and
-# InstructPix2Pix are not converted. The paper starts from them, with the new input channels at zero; here `paper` starts from random
-# weights, and 25,000 steps from there will not give the paper's results. The perceptual loss of Eq. 7 needs torchvision and VGG19's
-# weights.
+# ```bash
+# accelerate launch -m pix2gif_lite.cli train --preset paper --data my_data --init timbrooks/instruct-pix2pix --out my_weights
+# ```
+#
+# How much memory that takes can be counted without having any: on the `meta` device a network has shapes and no numbers. `memory.py` builds the
+# real UNet there, runs a step and adds up what has to be kept.
+
+# %% tags=["nbval-check-output"]
+MEMORY_CELL
+
+# %% [markdown]
+# The paper used 16 V100: 25,000 steps of 256 are 8.2 epochs over its 783,184 pairs (it says 7). What this project cannot show is the result of
+# that: no weights of this size are trained or shipped here. That the code computes what it should is shown in small: before training the
+# model equals its parent, and a checkpoint of the reference implementation, read by `load_reference`, gives the same $c_L$, flows, $z_W$
+# and eps as an independent implementation.
 #
 # ## Where it fails
 # **One GIF in train and val.** Shuffle all pairs, hold a quarter out, and nearly every held-out frame is in training too: a frame belongs

@@ -1,0 +1,128 @@
+"""What training starts from: nothing, weights of ours, a parent's (Stable Diffusion, InstructPix2Pix), the reference's file.
+
+Each kind is read by the file that knows it; here it is only told apart. The parts that come out have the same names
+whatever they came from, and the preset says what they are.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusers import AutoencoderKL
+
+from .completeness import read_json
+from .hub import fetch
+from .loading import INDEX, PARTS, load_component
+from .parents import is_parent, load_parent, load_parent_vae
+from .presets import Preset
+from .pretrained import build_components, resolve_weights
+from .reference import is_reference, load_reference_parts
+
+READ_BY = ("residual", "prediction_type", "scale_image_latents")  # what a UNet's output means
+FLOW_SIZES = {"flow_width": "flow_width", "text_maps": "flow_text_maps", "widths": "flow_widths"}  # FlowNet's: the preset's
+FLOW_SIZES |= {"skips": "flow_skips", "mixing": "flow_mixing", "norm": "flow_norm", "flow_mode": "flow_mode"}
+
+
+class Start(NamedTuple):
+    """Parts to start from, float32 and in eval mode."""
+
+    parts: dict[str, Any]
+    preset: Preset  # as these parts have it
+    kind: str  # scratch, ours, parent, reference
+    place: Path | None  # the folder or file they were read from
+
+
+def kind_of(init: str | Path | None, **hub: Any) -> tuple[str, Path | None]:
+    """Which kind `init` is, and where it lies: "lite", a folder, a Hub id (which is fetched), a file of the reference's.
+
+    Raises FileNotFoundError where there is nothing.
+    """
+    if init is None:
+        return "scratch", None
+    if is_reference(init):
+        return "reference", Path(init)
+    place = resolve_weights(init)
+    folder = Path(place) if Path(place).is_dir() else fetch(place, **hub)
+    return ("parent" if is_parent(folder) else "ours"), folder
+
+
+def starting_parts(
+    init: str | Path | None,
+    preset: Preset,
+    *,
+    vae: str | Path | AutoencoderKL | None = None,
+    seed: int = 0,
+    unet_stays: bool = False,
+    tokenizer: Any = None,
+    **hub: Any,
+) -> Start:
+    """The parts of `init`, or new ones.
+
+    vae         an autoencoder, its folder or Hub id, in place of the one that comes with `init`
+    seed        of what is new and random
+    unet_stays  the UNet will not be trained: its output has to mean what the preset says
+    tokenizer   for the reference's file, which holds none: a folder, Hub id or tokenizer (None: CLIP ViT-L/14's from the Hub)
+    hub         revision, token, cache_dir, local_files_only
+
+    Errors: those of `load_parent`, `load_reference_parts` and `load_component`; ValueError when there is no autoencoder, and
+    where weights of ours do not fit the preset.
+    """
+    kind, place = kind_of(init, **hub)
+    if kind == "scratch" and vae is None:
+        raise ValueError("The model needs an autoencoder: give vae, the folder that train_autoencoder saved.")
+    if kind == "scratch":
+        parts = build_components(preset, seed=seed)
+    elif kind == "parent":
+        parts, preset = load_parent(str(place), preset, seed=seed)
+    elif kind == "reference":
+        parts = load_reference_parts(place, tokenizer=tokenizer, **hub)
+        preset = as_read(preset, parts)
+    else:
+        there = [name for name in PARTS if (place / name).is_dir() and (name != "vae" or vae is None)]
+        parts = dict.fromkeys(PARTS) | {name: load_component(place, name) for name in there}
+        check_fit(init, place, parts["flow_net"], preset, unet_stays)
+    if isinstance(vae, AutoencoderKL):
+        parts["vae"] = vae
+    elif vae is not None:
+        parts["vae"] = load_vae(vae, kind, place, **hub)
+    return Start(parts, preset, kind, place)
+
+
+def load_vae(name: str | Path, kind: str, place: Path | None, **hub: Any) -> AutoencoderKL:
+    """Another autoencoder than that of `init`: one of ours, or where a parent's UNet reads its latents, one that fits it."""
+    if kind == "parent":
+        return load_parent_vae(name, read_json(place / "vae" / "config.json"), **hub)
+    folder = Path(name).expanduser()
+    ours = name == "lite" or (folder / "vae").is_dir() or folder.name == "vae"
+    return load_component(name, "vae") if ours and kind != "reference" else load_parent_vae(name, **hub)
+
+
+def as_read(preset: Preset, parts: dict[str, Any]) -> Preset:
+    """The preset with what the FlowNet, the table and the text encoder of these parts were made with."""
+    text, flow = parts["text_encoder"].config, parts["flow_net"].config
+    changes = {field: flow[name] for name, field in FLOW_SIZES.items()}
+    changes |= {"interpolation": flow.interpolation, "motion_rows": parts["motion_embedding"].config.rows}
+    changes |= {"text_width": text.hidden_size, "text_tokens": text.max_position_embeddings}
+    changes |= {"prediction_type": "epsilon", "residual": None, "scale_image_latents": False}
+    return preset.with_changes(**changes)
+
+
+def check_fit(init: str | Path, place: Path, flow_net: Any, preset: Preset, unet_stays: bool) -> None:
+    """ValueError where weights do not fit the preset: another FlowNet, or a UNet that stays and would be read otherwise."""
+    for name, field in FLOW_SIZES.items() if flow_net is not None else ():
+        found, wanted = (json.loads(json.dumps(value)) for value in (flow_net.config[name], getattr(preset, field)))
+        if found != wanted:
+            raise ValueError(
+                f"The FlowNet of {str(init)!r} has {name}={found}, the preset {field}={wanted}: change the preset."
+            )
+    if unet_stays and (place / INDEX).is_file():
+        saved = json.loads((place / INDEX).read_text(encoding="utf-8"))
+        for name in READ_BY:
+            wanted = getattr(preset, name)
+            if saved.get(name, wanted) != wanted:
+                raise ValueError(
+                    f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it "
+                    "stays as it is here, so change the preset."
+                )
