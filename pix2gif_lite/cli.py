@@ -77,6 +77,15 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--noise", default="shared", metavar="KIND", help="shared by all frames, or independent (default: shared)")
     add_slider(how, "--seed", "seed", 0, "0")
     add_device(how)
+    big = parser.add_argument_group("large weights and large pictures")
+    big.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="(default: float32)")
+    text = "short side that the models work at (default: the weights' own, at which motion is followed best)"
+    big.add_argument("--image-size", type=number("image-size", 32, 4096, True), metavar="PX", help=text)
+    text = "frames in one call of the UNet (default: 16)"
+    big.add_argument("--frames-at-once", type=number("frames-at-once", 1, 256, True), default=16, metavar="N", help=text)
+    text = "keep weights off the GPU but for the model, or the layer, that computes (default: none)"
+    big.add_argument("--offload", choices=("none", "model", "layers"), default="none", help=text)
+    big.add_argument("--tiling", action="store_true", help="decode large pictures in tiles")
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:

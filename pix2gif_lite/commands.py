@@ -37,6 +37,9 @@ def generate(args: argparse.Namespace) -> None:
 
     source = open_image(image)
     check_output(args.out)
+    device = choose_device(args.device)
+    if args.offload != "none" and device == "cpu":
+        raise ValueError(f"--offload {args.offload} keeps weights off a GPU, and there is none: leave it out.")
     form = "{desc}: {percentage:3.0f}%|{bar:24}| {elapsed}"
     with tqdm(total=1.0, desc="importing", bar_format=form, delay=1, leave=False, disable=None) as bar:
 
@@ -46,14 +49,18 @@ def generate(args: argparse.Namespace) -> None:
 
         # 2. The model, then the frames, then the file.
         clock = time.perf_counter()
+        import torch
+
         from .pipeline import Pix2GifPipeline
         from .result import Clock
 
         stages = Clock()
         stages.times["import"] = stages.last - clock
         advance("loading", 0.2)
-        device = choose_device(args.device)
-        pipe = Pix2GifPipeline.from_pretrained(args.weights).to(device)
+        pipe = Pix2GifPipeline.from_pretrained(args.weights, torch_dtype=getattr(torch, args.dtype))
+        pipe = place_pipeline(pipe, device, args.offload)
+        if args.tiling:
+            pipe.vae.enable_tiling()
         stages.lap("load")
         advance("drawing", 0.3)
         out = pipe(
@@ -69,6 +76,8 @@ def generate(args: argparse.Namespace) -> None:
             noise=args.noise,
             detail=args.detail,
             output_size=args.size,
+            image_size=args.image_size,
+            frames_at_once=args.frames_at_once,
             callback=lambda state: advance("drawing", 0.3 + 0.6 * state["progress"]),
         )
         stages.times |= out.timings
@@ -86,6 +95,14 @@ def generate(args: argparse.Namespace) -> None:
     print("frame  motion asked  measured  (px at 256 x 256)")
     for k, (asked, found) in enumerate(zip(motions, measured, strict=True), start=1):
         print(f"{k:5d}  {asked:12g}  {found:8.1f}")
+
+
+def place_pipeline(pipe: Any, device: str, offload: str) -> Any:
+    """The pipeline on a device, whole, or by diffusers' switches one model at a time or one layer at a time."""
+    if offload == "none":
+        return pipe.to(device)
+    {"model": pipe.enable_model_cpu_offload, "layers": pipe.enable_sequential_cpu_offload}[offload](device=device)
+    return pipe
 
 
 def curate(args: argparse.Namespace) -> None:

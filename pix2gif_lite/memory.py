@@ -31,7 +31,7 @@ from .presets import PRESETS, Preset, get_preset
 
 GIB = 2**30
 MARGIN = GIB * 3 // 2
-CARDS = {"15 (T4)": 14.7, "24": 23.6, "40": 39.4, "80": 79.1}  # GiB, as sold: of which torch can have
+CARDS = {"15 (T4)": 14.7, "24": 22.0, "40": 39.4, "80": 79.1}  # GiB that torch finds on a card sold as that, at the least
 SMALLEST, BLOCK = 4096, 256  # bitsandbytes: tensors below keep float32 moments; numbers that share a scale
 SIZES = (256, 512)  # px, of the sampling table
 

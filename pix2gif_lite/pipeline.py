@@ -146,7 +146,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         short = self.config.image_size if image_size is None else image_size
         return work_size(source.size, short, math.lcm(32, self.vae.downsampling * self.model.latent_multiple))
 
-    @torch.no_grad()
+    @torch.no_grad()  # not inference_mode: weights that an offload moves in a call could never be trained again
     def encode(self, source: Image.Image, image_size: int | None = None) -> Tensor:
         """E of an upright RGB picture at its work size, (1, 4, h, w), as D takes it: `image_scale` is still to come."""
         work = to_tensor(source.resize(self.work_size(source, image_size), Image.Resampling.LANCZOS))

@@ -18,6 +18,7 @@ from PIL import Image
 from pix2gif_lite import cli
 from pix2gif_lite.gifs import read_frames
 from pix2gif_lite.motion import motion_magnitude
+from pix2gif_lite.options import BadOption
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import SLIDERS, TINY
 from pix2gif_lite.pretrained import build_components
@@ -124,6 +125,18 @@ BAD = {
     "output is a folder": ({"out": "."}, "'.'"),
     "output cannot be written": ({"out": "/proc/a.gif"}, "/proc/a.gif"),
 }
+
+
+def test_generate_with_large_weights_in_mind(generate, pictures, weights, tmp_path, capsys):
+    options = {"dtype": "bfloat16", "image_size": 32, "frames_at_once": 1}
+    assert generate("--tiling", "--no-detail", out="a.gif", **options) == 0
+    pipe = Pix2GifPipeline.from_pretrained(weights, torch_dtype=torch.bfloat16)
+    settings = {"steps": 1, "image_size": 32, "frames_at_once": 1, "detail": False}
+    pipe(pictures / "good.png", CAPTION, [2, 8], **settings).save(tmp_path / "b.gif")
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    capsys.readouterr()
+    assert generate(out="c.gif", offload="model") == 2
+    assert capsys.readouterr().err.strip() == "--offload model keeps weights off a GPU, and there is none: leave it out."
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -337,5 +350,5 @@ def test_defaults_come_from_the_sliders():
             continue
         for value in (slider.minimum, slider.maximum):
             assert getattr(cli.build_parser().parse_args(["generate", flag, f"{value:.0f}"]), name) == value
-        with pytest.raises(cli.BadOption, match=re.escape(name)):
+        with pytest.raises(BadOption, match=re.escape(name)):
             cli.build_parser().parse_args(["generate", flag, str(slider.maximum + slider.step)])

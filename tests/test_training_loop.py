@@ -379,7 +379,7 @@ def test_heavy_parts_run_compiled_in_place():
     with compiled(job, backend="aot_eager"):
         loss = job(batch)["loss"]
         loss.backward()
-    assert torch._dynamo.utils.counters["frames"]["ok"] == 1
+    assert torch._dynamo.utils.counters["frames"]["ok"] >= 1
     torch.testing.assert_close(loss, plain)
     assert list(job.state_dict()) == names
     job(batch)

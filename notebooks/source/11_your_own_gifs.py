@@ -425,44 +425,38 @@ print(inspect.getsource(Mixture.pick))
 # **On a GPU** the next cells do that with `timbrooks/instruct-pix2pix` on the pairs above: only small additions to the UNet's attention are trained
 # (`lora_rank`), with FNet, M and the new channels, on latents and texts that are computed once. That fits the 15 GiB of a free T4.
 # **Without one** the same cells run on a small checkpoint of **random** weights in exactly the parent's layout: every line is executed,
-# and the picture is noise. The printed line says which it was.
+# and the picture is noise. The printed line says which it was. What training writes is a whole pipeline, the additions merged into the UNet;
+# sampling is the paper's: Euler ancestral, $s_T = 7.5$, $s_I = 1.8$, three predictions a step.
 
 # %%
+import os
+
 from pix2gif_lite.presets import PAPER
 from pix2gif_lite.small_parent import write_small_parent
 
-if torch.cuda.is_available():
+REAL = torch.cuda.is_available() and os.environ.get("PIX2GIF_PROFILE") != "cpu"
+if REAL:
     PARENT, big, many = "timbrooks/instruct-pix2pix", PAPER, {"steps": 400, "batch_size": 16, "micro_batch": 2}
 else:
     PARENT, big = write_small_parent(WORK / "parent"), PAPER.with_changes(image_size=128)
     many = {"steps": 3, "batch_size": 4, "micro_batch": 2}
 big = big.with_changes(perceptual_network="decoder", warmup_steps=20)
 small_card = {"lora_rank": 16, "cache_text": True, "gradient_checkpointing": True, "held_out": 4, "progress_bar": False}
-grown = train_model(big, WORK / "grown", init=PARENT, data=DATA, **small_card, **many)
-real = "real weights" if torch.cuda.is_available() else "RANDOM weights: no GPU here"
-print(f"{Path(PARENT).name} ({real}), {grown['steps']} steps of {many['batch_size']} on {grown['device']}")
-print(
-    f"trained {grown['parameters'] / 1e6:.2f} M parameters, loss {grown['loss']:.3f}, {grown['samples_per_second']:.1f} samples/s"
-)
+grown = train_model(big, WORK / "grown", init=PARENT, data=DATA, cpu=not REAL, **small_card, **many)
+real = f"real weights of {PARENT}" if REAL else "a small checkpoint of RANDOM weights: no GPU here"
+print(f"{real}; {grown['steps']} steps of {many['batch_size']} on {grown['device']}, loss {grown['loss']:.3f}")
+print(f"trained {grown['parameters'] / 1e6:.2f} M parameters, {grown['samples_per_second']:.1f} samples/s")
 
-# %% [markdown]
-# What was written is a whole pipeline with its card; the additions are merged into the UNet, so nothing else has to know of them.
-# Sampling is the paper's: Euler ancestral, $s_T = 7.5$, $s_I = 1.8$, three predictions a step.
-
-# %%
-fast = torch.cuda.is_available()
-grown_pipe = Pix2GifPipeline.from_pretrained(WORK / "grown", torch_dtype=torch.float16 if fast else torch.float32)
-grown_pipe.to("cuda" if fast else "cpu").set_progress_bar_config(disable=True)
-out = grown_pipe(held["source"], held["caption"], motion=MOTIONS, steps=50 if fast else 4, seed=0, output_size=256)
-assert grown_pipe.unet.config.in_channels == 12 and grown_pipe.config.sampler == "euler_ancestral"
+half = torch.float16 if REAL else torch.float32
+grown_pipe = Pix2GifPipeline.from_pretrained(WORK / "grown", torch_dtype=half).to("cuda" if REAL else "cpu")
+out = grown_pipe(held["source"], held["caption"], motion=MOTIONS, steps=50 if REAL else 4, seed=0, output_size=256)
+s_T, s_I = grown_pipe.config.s_T, grown_pipe.config.s_I
+assert grown_pipe.unet.config.in_channels == 12 and (s_T, s_I) == (PAPER.s_T, PAPER.s_I)
 print(
-    f"12 channels in, s_T = {grown_pipe.config.s_T}, s_I = {grown_pipe.config.s_I}; measured",
-    [round(m, 1) for m in out.measured()],
+    f"{grown_pipe.config.sampler}, s_T = {s_T}, s_I = {s_I}; asked {MOTIONS}, measured", [round(m, 1) for m in out.measured()]
 )
-Embedded(
-    contact_sheet([[out.source, *out.frames]], [f"{real}: {held['caption']}"], columns, 110).quantize(128),
-    alt="A source picture and three frames of the model grown from a parent",
-)
+sheet = contact_sheet([[out.source, *out.frames]], [f"{real}: {held['caption']}"], columns, 110)
+Embedded(sheet.quantize(128), alt="A source picture and three frames of the model grown from a parent")
 
 # %% [markdown]
 # In a terminal, on all GPUs there are (`accelerate launch`) and with the paper's batch of 256, which is split over devices and accumulated:
@@ -474,10 +468,16 @@ Embedded(
 # How much memory that takes can be counted without having any: on the `meta` device a network has shapes and no numbers. `memory.py` builds the
 # real UNet there, runs a step and adds up what has to be kept.
 
-# %% tags=["nbval-check-output"]
-MEMORY_CELL
+# %%
+from IPython.display import Markdown
+
+from pix2gif_lite.memory import training_table
+
+Markdown("GiB, 256 px, by way of training:\n\n" + training_table(PAPER, [2]))
 
 # %% [markdown]
+# `full` keeps everything in the usual precision, `full-small` is `--gradient-checkpointing --optimizer adamw8bit`, `lora` the recipe of the cells above.
+#
 # The paper used 16 V100: 25,000 steps of 256 are 8.2 epochs over its 783,184 pairs (it says 7). What this project cannot show is the result of
 # that: no weights of this size are trained or shipped here. That the code computes what it should is shown in small: before training the
 # model equals its parent, and a checkpoint of the reference implementation, read by `load_reference`, gives the same $c_L$, flows, $z_W$
