@@ -19,6 +19,8 @@ from torch import nn
 
 STATE_FILE = "state.pt"
 KEPT = 2  # checkpoints kept: if the last one is damaged, the one before it is there
+AT_FIRST = {"optimizer": "adamw", "lora_rank": None}  # what older checkpoints do not say, for it went without saying
+AT_FIRST_IN_PRESET = {"lr_start": 0.0, "lr_schedule": "cosine", "micro_batch": None}
 
 
 class EMA:
@@ -153,6 +155,12 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     raise FileNotFoundError(f"No checkpoint in {folder}: start without resume.")
 
 
+def settings_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a checkpoint's run, also those that there was no choice about when it was written."""
+    settings = AT_FIRST | state["settings"]
+    return settings | {name: AT_FIRST_IN_PRESET | settings[name] for name in ("preset",) if name in settings}
+
+
 def pack(job: nn.Module, ema: EMA, optimizer: Any, scaler: Any = None) -> dict[str, Any]:
     """Everything that has a state, as tensors and plain values: trained weights, buffers, averages, moments, RNGs."""
     trained = {name: p.detach() for name, p in job.named_parameters() if p.requires_grad}
@@ -173,9 +181,23 @@ def unpack(state: dict[str, Any], job: nn.Module, ema: EMA, optimizer: Any, scal
             tensors[name].copy_(value)
     ema.load_state_dict(state["ema"])
     optimizer.load_state_dict(state["optimizer"])
+    _lay_like_weights(getattr(optimizer, "optimizer", optimizer))
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
     restore_random_states(state["random"])
+
+
+def _lay_like_weights(optimizer: Any) -> None:
+    """Moments in the memory order of their weights, channels_last on GPUs alone: torch's fused kernels go by memory order.
+
+    bitsandbytes brings its weights into one order, in which its moments are whatever their strides say: left alone.
+    """
+    if not isinstance(optimizer, torch.optim.AdamW):
+        return
+    for weight, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 @contextmanager

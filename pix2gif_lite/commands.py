@@ -51,14 +51,16 @@ def generate(args: argparse.Namespace) -> None:
         clock = time.perf_counter()
         import torch
 
-        from .pipeline import Pix2GifPipeline
+        from .hardware import out_of_memory
+        from .pipeline import ADVICE, Pix2GifPipeline
         from .result import Clock
 
         stages = Clock()
         stages.times["import"] = stages.last - clock
         advance("loading", 0.2)
         pipe = Pix2GifPipeline.from_pretrained(args.weights, torch_dtype=getattr(torch, args.dtype))
-        pipe = place_pipeline(pipe, device, args.offload)
+        with out_of_memory(ADVICE):
+            pipe = place_pipeline(pipe, device, args.offload)
         if args.tiling:
             pipe.vae.enable_tiling()
         stages.lap("load")
@@ -187,13 +189,15 @@ def info(args: argparse.Namespace) -> None:
     import transformers
 
     from . import __version__
+    from .hub import fetch
     from .loading import load_parts
 
     rows: dict[str, Any] = {"pix2gif-lite": __version__, "python": platform.python_version(), "torch": torch.__version__}
     rows |= {"diffusers": diffusers.__version__, "transformers": transformers.__version__}
     rows |= {"device": f"{choose_device('auto')}, {torch.get_num_threads()} threads", "weights": place}
-    parts, index = load_parts(place)
-    files = [file for file in Path(place).rglob("*.safetensors") if file.is_file()]
+    folder = Path(place) if Path(place).is_dir() else fetch(place)
+    parts, index = load_parts(str(folder))
+    files = [file for name in parts for file in (folder / name).glob("*.safetensors")]
     rows["on disk"] = f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {len(files)} safetensors files"
     for name, part in parts.items():
         if hasattr(part, "parameters"):
@@ -202,6 +206,6 @@ def info(args: argparse.Namespace) -> None:
             rows[name] = f"{len(part)} entries"
     for name in ("preset", "variant", "image_size", "sampler", "sampling_steps", "prediction_type"):
         rows[name] = index.get(name, "?")
-    rows["licence"] = "Apache-2.0"
+    rows["licence"] = "Apache-2.0, the program's; README.md beside the weights says theirs"
     for name, value in rows.items():
         print(f"{name:18}{value}")

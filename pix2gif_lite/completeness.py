@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model_index.json"
+OURS = ("motion_embedding", "flow_net")  # parts that the index of a Pix2Gif names, be they null, and no other pipeline's does
 FOLDERS = ("vae", "tokenizer", "text_encoder", "unet", "motion_embedding", "flow_net", "scheduler")  # all we ever read
 CONFIGS = {"scheduler": ("scheduler_config.json",), "tokenizer": ("tokenizer.json", "vocab.json")}  # one of them is needed
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")  # diffusers' and transformers' names

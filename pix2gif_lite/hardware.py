@@ -42,6 +42,12 @@ def choose_precision(asked: str, cpu: bool = False) -> str:
     return "bf16" if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile")) else "no"
 
 
+def half_on_gpu(precision: str, cpu: bool) -> torch.dtype | None:
+    """What frozen parts are held in: on a GPU that trains in half precision, that; None: as they are."""
+    on_gpu = torch.cuda.is_available() and not on_cpus(cpu)
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision) if on_gpu else None
+
+
 def start_accelerator(mixed_precision: str = "auto", cpu: bool = False) -> Accelerator:
     """accelerate, for this process alone or together with those that `accelerate launch` started beside it.
 

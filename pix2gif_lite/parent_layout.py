@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .completeness import INDEX, check_complete, read_json
+from .completeness import INDEX, OURS, check_complete, read_json
 from .diffusion import PREDICTION_TYPES
 from .presets import Preset
 
@@ -23,7 +23,6 @@ CLASSES = {  # of a parent's parts, as model_index.json names them
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "scheduler": (),  # any: only its noise schedule is read
 }
-OURS = ("motion_embedding", "flow_net")
 CONFIGS = {part: "config.json" for part in ("unet", "vae", "text_encoder")} | {"scheduler": "scheduler_config.json"}
 CONDITIONS = ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type")  # of a UNet that hears more than time and text
 PARENTS = "give Stable Diffusion v1.5, InstructPix2Pix or a model trained from one of them"

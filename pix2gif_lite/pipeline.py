@@ -43,8 +43,9 @@ from .text import cut_note, motion_prompt
 
 FRAMES_AT_ONCE = 16  # in one UNet call, times the branches of the guidance
 ADVICE = (
-    "Make it smaller: fewer frames_at_once (1), half precision (torch_dtype=torch.float16, on a CPU torch.bfloat16), a smaller "
-    "image_size; on a GPU enable_model_cpu_offload() in place of .to(); for large pictures vae.enable_tiling()."
+    "Make it smaller: frames_at_once=1 (--frames-at-once 1), half precision (torch_dtype=torch.float16, --dtype float16; on a "
+    "CPU bfloat16), a smaller image_size (--image-size); on a GPU enable_model_cpu_offload() in place of .to() (--offload "
+    "model); for large pictures vae.enable_tiling() (--tiling)."
 )
 
 

@@ -81,7 +81,8 @@ def resolve_weights(name_or_path: str | Path) -> str:
     if name and folder.is_dir():  # "" would be the current folder
         return str(folder)
     if folder.is_file():
-        raise FileNotFoundError(f"Weights {name!r} is a file: give the folder it is in.")
+        where = f"that `pix2gif-lite train --init {name}` makes of it" if folder.suffix == ".ckpt" else "it is in"
+        raise FileNotFoundError(f"Weights {name!r} is a file: give the folder {where}.")
     if isinstance(name_or_path, str) and HUB_ID.fullmatch(name):
         return name
     raise FileNotFoundError(f"No weights at {name!r}: give 'lite', a folder of weights or a Hub id such as owner/name.")

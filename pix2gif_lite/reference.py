@@ -29,6 +29,7 @@ from .reference_keys import (
     EMA,
     FLOW,
     MOTION,
+    PARTS,
     TEXT,
     UNET,
     VAE,
@@ -89,7 +90,9 @@ def load_reference_parts(
     Raises what `load_reference` does, and ValueError for a tokenizer whose ids or length are not the text encoder's.
     """
     checkpoint = read_checkpoint(path)
-    checkpoint.part(VAE)
+    check_whole(checkpoint)
+    for prefix in PARTS:  # before the Hub is asked
+        checkpoint.part(prefix)
     words = _tokenizer(TOKENIZER if tokenizer is None else tokenizer, checkpoint, hub)
     parts = _network(checkpoint, num_heads, use_ema, text_heads)
     return {"vae": _autoencoder(checkpoint), "tokenizer": words, **parts}
@@ -184,7 +187,12 @@ def _tokenizer(tokenizer: Any, checkpoint: Checkpoint, hub: dict[str, Any]) -> P
     rows, tokens = sizes["vocab_size"], sizes["max_position_embeddings"]
     if isinstance(tokenizer, str | Path):
         folder = Path(tokenizer).expanduser()
-        folder = folder if folder.is_dir() else fetch(str(tokenizer), part="tokenizer", **hub)
+        try:
+            folder = folder if folder.is_dir() else fetch(str(tokenizer), part="tokenizer", **hub)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"The reference's file holds no tokenizer: give one as tokenizer (--tokenizer). {error}"
+            ) from error
         folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
         if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
             raise FileNotFoundError(

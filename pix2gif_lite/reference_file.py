@@ -21,6 +21,7 @@ from .presets import PAPER
 from .reference_keys import BUFFERS, EMA, PARTS, TEXT, Shapes
 
 SHOWN = 10  # names an error lists
+WHOLE = "give a whole checkpoint of the reference's (or Stable Diffusion, but as a folder that diffusers saved)"
 OUTSIDE = re.compile(r"cond_stage_model\.transformer\.(?!text_model\.)")  # transformers 5 leaves this name out
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -40,7 +41,7 @@ class Checkpoint(NamedTuple):
         }
         if not found:
             what = "averaged UNet" if prefix == EMA else PARTS[prefix]
-            fix = "give use_ema=False for the raw one" if prefix == EMA else "give a whole checkpoint of the reference's"
+            fix = "give use_ema=False for the raw one" if prefix == EMA else WHOLE
             raise ValueError(f"The checkpoint {str(self.path)!r} holds no {what} ({prefix}*): {fix}.")
         return found
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .loading import no_bars
+from .loading import no_advice, no_bars
 from .scenes import all_captions
 from .text import END, START, default_corpus
 
@@ -35,7 +35,8 @@ def write_small_parent(folder: str | Path, in_channels: int = 8, seed: int = 0) 
     """
     if in_channels not in (4, 8):
         raise ValueError(f"No parent has {in_channels} input channels: choose 4 (Stable Diffusion) or 8 (InstructPix2Pix).")
-    from diffusers import StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline  # 3 s that no other file needs
+    with no_advice():  # 3 s that no other file needs
+        from diffusers import StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline
 
     folder = Path(folder)
     tokenizer, bpe = _clip_tokenizer(default_corpus(all_captions(500, seed=0)))

@@ -7,15 +7,16 @@ whatever they came from, and the preset says what they are.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusers import AutoencoderKL
 
-from .completeness import read_json
-from .hub import fetch
-from .loading import INDEX, PARTS, load_component
-from .parents import is_parent, load_parent, load_parent_vae
+from .completeness import INDEX, OURS, read_json
+from .hub import NEEDED, fetch
+from .loading import PARTS, load_component
+from .parents import load_parent, load_parent_vae
 from .presets import Preset
 from .pretrained import build_components, resolve_weights
 from .reference import is_reference, load_reference_parts
@@ -32,12 +33,14 @@ class Start(NamedTuple):
     preset: Preset  # as these parts have it
     kind: str  # scratch, ours, parent, reference
     place: Path | None  # the folder or file they were read from
+    vae: str | None = None  # the name of the autoencoder that was given in place of theirs
 
 
 def kind_of(init: str | Path | None, **hub: Any) -> tuple[str, Path | None]:
     """Which kind `init` is, and where it lies: "lite", a folder, a Hub id (which is fetched), a file of the reference's.
 
-    Raises FileNotFoundError where there is nothing.
+    Pipelines of other kinds are "parent" too: `load_parent` says what of them does not fit. Raises FileNotFoundError where
+    there is nothing, ValueError for a model_index.json that cannot be read.
     """
     if init is None:
         return "scratch", None
@@ -45,7 +48,8 @@ def kind_of(init: str | Path | None, **hub: Any) -> tuple[str, Path | None]:
         return "reference", Path(init)
     place = resolve_weights(init)
     folder = Path(place) if Path(place).is_dir() else fetch(place, **hub)
-    return ("parent" if is_parent(folder) else "ours"), folder
+    index = read_json(folder / INDEX) if (folder / INDEX).is_file() else dict.fromkeys(OURS)
+    return ("ours" if index.keys() & set(OURS) else "parent"), folder
 
 
 def starting_parts(
@@ -66,8 +70,8 @@ def starting_parts(
     tokenizer   for the reference's file, which holds none: a folder, Hub id or tokenizer (None: CLIP ViT-L/14's from the Hub)
     hub         revision, token, cache_dir, local_files_only
 
-    Errors: those of `load_parent`, `load_reference_parts` and `load_component`; ValueError when there is no autoencoder, and
-    where weights of ours do not fit the preset.
+    Errors: those of `load_parent`, `load_reference_parts` and `load_component`; FileNotFoundError for a folder without the
+    parts; ValueError when there is no autoencoder, and where weights of ours do not fit the preset.
     """
     kind, place = kind_of(init, **hub)
     if kind == "scratch" and vae is None:
@@ -81,13 +85,14 @@ def starting_parts(
         preset = as_read(preset, parts)
     else:
         there = [name for name in PARTS if (place / name).is_dir() and (name != "vae" or vae is None)]
+        check_parts(init, place, there, vae)
         parts = dict.fromkeys(PARTS) | {name: load_component(place, name) for name in there}
         check_fit(init, place, parts["flow_net"], preset, unet_stays)
     if isinstance(vae, AutoencoderKL):
         parts["vae"] = vae
     elif vae is not None:
         parts["vae"] = load_vae(vae, kind, place, **hub)
-    return Start(parts, preset, kind, place)
+    return Start(parts, preset, kind, place, None if vae is None or isinstance(vae, AutoencoderKL) else str(vae))
 
 
 def load_vae(name: str | Path, kind: str, place: Path | None, **hub: Any) -> AutoencoderKL:
@@ -107,6 +112,15 @@ def as_read(preset: Preset, parts: dict[str, Any]) -> Preset:
     changes |= {"text_width": text.hidden_size, "text_tokens": text.max_position_embeddings}
     changes |= {"prediction_type": "epsilon", "residual": None, "scale_image_latents": False}
     return preset.with_changes(**changes)
+
+
+def check_parts(init: str | Path, place: Path, there: Collection[str], vae: Any) -> None:
+    """FileNotFoundError where a folder lacks parts that every variant has: those behind its warp `check_fit` looks at."""
+    missing = [name for name in NEEDED if name not in there and (name != "vae" or vae is None)]
+    if missing or not (place / INDEX).is_file() and not set(OURS) & set(there):
+        index = "" if (place / INDEX).is_file() else ", and no model_index.json"
+        fix = "to start from an autoencoder alone, give it as vae" if there == ["vae"] else "give a folder of whole weights"
+        raise FileNotFoundError(f"{str(init)!r} holds no {', no '.join(missing or OURS)}{index}: {fix}.")
 
 
 def check_fit(init: str | Path, place: Path, flow_net: Any, preset: Preset, unet_stays: bool) -> None:

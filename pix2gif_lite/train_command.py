@@ -62,15 +62,20 @@ def train(args: argparse.Namespace) -> None:
         check_push(args.push)
     for weights in filter(None, (args.vae, args.through)):
         resolve_weights(weights)
-    kind_of(args.init)
+    _, start = kind_of(args.init)
+    if start is not None and start.resolve() == out.resolve():
+        raise ValueError(f"--init and --out are both {args.out!r}, and its weights would be written over: give another --out.")
     vae = args.vae or (None if args.init else "lite" if preset.name == "lite" and LITE_WEIGHTS.is_dir() else None)
     if not autoencoder and vae is None and args.init is None:
         command = f"pix2gif-lite train autoencoder --preset {preset.name} --out runs/vae"
         raise ValueError(f"The model needs an autoencoder: run `{command}`, then give --vae runs/vae.")
     # 3. The training itself.
     from . import samples
+    from .checkpoints import checkpoints
+    from .hardware import out_of_memory
     from .processes import place
     from .training import train_autoencoder, train_decoder, train_model
+    from .training_loop import ADVICE, CHECKPOINTS
 
     common = {"steps": args.steps, "minutes": args.minutes, "seed": args.seed, "init": args.init, "resume": args.resume}
     common |= {name: getattr(args, name) for name in RUN_OPTIONS} | {
@@ -83,15 +88,18 @@ def train(args: argparse.Namespace) -> None:
     optional |= {"tokenizer": args.tokenizer}
     common |= {name: value for name, value in optional.items() if value is not None}
     try:
-        if autoencoder:
-            own = {"photos": args.data or None, "decoder_only": args.decoder_only, "through": args.through}
-            own |= {"flow_learns": args.flow_learns, "pair_photos": args.pair_photos}
-            summary = train_autoencoder(preset, out, callback=samples.of_autoencoder, **own, **common)
-        elif args.what == "decoder":
-            summary = train_decoder(preset, out, **common)
-        else:
-            summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
+        with out_of_memory(ADVICE):  # also while weights move to the device, and data are encoded
+            if autoencoder:
+                own = {"photos": args.data or None, "decoder_only": args.decoder_only, "through": args.through}
+                own |= {"flow_learns": args.flow_learns, "pair_photos": args.pair_photos}
+                summary = train_autoencoder(preset, out, callback=samples.of_autoencoder, **own, **common)
+            elif args.what == "decoder":
+                summary = train_decoder(preset, out, **common)
+            else:
+                summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
     except KeyboardInterrupt:
+        if not checkpoints(out / CHECKPOINTS):  # the data were being encoded
+            raise KeyboardInterrupt(f"What is encoded in {out} is kept: the same command goes on.") from None
         raise KeyboardInterrupt(f"The checkpoint in {out} is kept: the same command with --resume goes on.") from None
     if place()[0]:  # of several processes the first one tells
         return

@@ -6,6 +6,7 @@ mixture.py. This file only puts them together.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
 from .card import write_card
 from .decoder_job import DecoderJob
-from .hardware import choose_precision
+from .hardware import choose_precision, half_on_gpu
 from .latent_cache import fingerprint
 from .loading import PARTS, load_component, save_parts
 from .lora import merge_lora
@@ -152,21 +153,24 @@ def train_model(
     parts, preset = start.parts, start.preset
     if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
         parts["flow_net"].register_to_config(interpolation=preset.interpolation)
-    model, vae, precision = Pix2GifModel.from_parts(parts, preset), parts["vae"], choose_precision(run.mixed_precision, run.cpu)
+    model, precision = Pix2GifModel.from_parts(parts, preset), choose_precision(run.mixed_precision, run.cpu)
     half = half_on_gpu(precision, run.cpu)
-    for frozen in [vae, *([] if preset.train_text else [parts["text_encoder"]])]:
-        frozen.to(device(run.cpu), **({"dtype": half} if half else {}))
+    vae = parts["vae"] = copy.deepcopy(parts["vae"]) if half else parts["vae"]  # the caller's keeps its precision
+    frozen = [vae.to(device(run.cpu)), *([] if preset.train_text else [parts["text_encoder"].to(device(run.cpu))])]
     encoding = {"mixed_precision": precision, "progress_bar": run.progress_bar}
     latents, val = data.encode(vae.eval(), out, held_out, **encoding)
     texts = None
     if cache_text:
         prompts = prompts_of(preset, latents, val)
         texts = cache_texts(parts["text_encoder"], parts["tokenizer"], Path(out) / "texts", prompts, **encoding)
+    known_by = fingerprint(vae)  # like those of the caches, taken before halves that differ from card to card
+    for part in frozen:
+        torch.nn.Module.to(part, half)  # None: as it is. diffusers' own `to` warns of layers to keep, even of none
     more = {"lora_rank": lora_rank, "frozen_dtype": half, "texts": texts}
     job = ModelJob(preset, model, parts["tokenizer"], vae, latents, seed, val, only, **more)
     training = {k: v for k, v in asdict(preset).items() if k not in SAMPLING_FIELDS}
     settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
-    settings |= {"autoencoder": fingerprint(vae), "only": only, "lora_rank": lora_rank} | data.settings()
+    settings |= {"autoencoder": known_by, "only": only, "lora_rank": lora_rank} | data.settings()
     summary = fit(job, run, settings)
     if lora_rank:
         merge_lora(parts["unet"])
@@ -209,19 +213,13 @@ def train_decoder(
     return summary
 
 
-def half_on_gpu(precision: str, cpu: bool) -> torch.dtype | None:
-    """What frozen parts are held in: on a GPU that trains in half precision, that; None: as they are."""
-    on_gpu = torch.cuda.is_available() and not cpu
-    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision) if on_gpu else None
-
-
 def _save_pipeline(start: Start, out: str | Path, init: Any, summary: dict[str, Any], settings: dict[str, Any]) -> None:
     """A folder that `Pix2GifPipeline.from_pretrained` takes, with its card; written by the first process alone."""
 
     def save() -> None:
         save_parts(start.parts, out)
         Pix2GifPipeline.from_components(start.preset, start.parts).save_config(out)
-        write_card(out, start.preset, summary, settings, kind=start.kind, init=init, place=start.place)
+        write_card(out, start.preset, summary, settings | {"vae": start.vae}, kind=start.kind, init=init, place=start.place)
 
     on_main(save)
 

@@ -24,7 +24,7 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoints import EMA, checkpoints, interruptible, load_checkpoint, pack, save_checkpoint, unpack
+from .checkpoints import EMA, checkpoints, interruptible, load_checkpoint, pack, save_checkpoint, settings_of, unpack
 from .files import write_whole
 from .hardware import fast_attention, matrix_rate, memory_in_use, out_of_memory, start_accelerator
 from .optimizers import build_optimizer
@@ -55,7 +55,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     settings = settings | {"optimizer": run.optimizer}
     saved = load_checkpoint(out / CHECKPOINTS) if run.resume else None
     if saved:
-        before = {"optimizer": "adamw"} | saved["settings"]  # once the only one, and not written down
+        before = settings_of(saved)
         changed = [k for k, value in settings.items() if before.get(k, value) != value]
         if changed:
             raise ValueError(f"The run in {out} was started with another {', '.join(changed)}: it must not change.")

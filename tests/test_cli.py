@@ -326,6 +326,7 @@ def test_info(weights, capsys):
     text = capsys.readouterr().out
     for words in ("pix2gif-lite", torch.__version__, "unet", "M parameters", "tiny", "Apache-2.0", weights):
         assert words in text
+    assert "in 5 safetensors files" in text and "Apache-2.0, the program's;" in text
 
 
 def test_help_is_quick_and_complete(capsys):

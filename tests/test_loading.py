@@ -6,10 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
+from test_cli import files_of_at_most
 
+from pix2gif_lite.loading import load_part, save_parts
 from pix2gif_lite.pipeline import Pix2GifPipeline
+from pix2gif_lite.small_parent import write_small_parent
 
 CAPTION = "a red balloon is rising"
 PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")
@@ -108,3 +112,49 @@ def test_a_folder_cannot_name_its_own_classes(pipe, tmp_path):
     values["unet"] = ["a_module_that_would_be_imported", "UNet"]
     index.write_text(json.dumps(values))
     assert type(Pix2GifPipeline.from_pretrained(tmp_path).unet) is type(pipe.unet)
+
+
+def test_a_parent_is_no_pix2gif_and_what_makes_one_of_it_is_said(tmp_path):
+    parent = write_small_parent(tmp_path / "parent")
+    with pytest.raises(ValueError, match=r"InstructPix2PixPipeline in .*parent' is no Pix2Gif: .*train --preset paper --init"):
+        Pix2GifPipeline.from_pretrained(parent)
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match=r"is a file: give the folder that `pix2gif-lite train --init \S+model\.ckpt` makes"
+    ):
+        Pix2GifPipeline.from_pretrained(tmp_path / "model.ckpt")
+
+
+def test_no_path_is_saved_with_the_weights(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "a-secret-project")
+    again = Pix2GifPipeline.from_pretrained(tmp_path / "a-secret-project")
+    again.save_pretrained(tmp_path / "public")
+    save_parts(again.components, tmp_path / "parts")
+    configs = [file.read_text() for file in tmp_path.glob("p*/**/*.json")]
+    assert len(configs) > 12 and not any("a-secret-project" in text for text in configs)
+
+
+def test_a_full_disk_leaves_the_weights_that_were_there(pipe, tmp_path):
+    save_parts({name: getattr(pipe, name) for name in PARTS}, tmp_path)
+    before = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    unet = copy.deepcopy(pipe.unet)
+    torch.nn.init.ones_(unet.conv_in.weight)
+    with files_of_at_most(100_000), pytest.raises(OSError, match=r"could not be written.*free some space.*resumed"):
+        save_parts({"motion_embedding": pipe.motion_embedding, "unet": unet}, tmp_path)
+    assert {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    save_parts({"unet": unet}, tmp_path)
+    assert bool((load_part(UNet2DConditionModel, tmp_path / "unet").conv_in.weight == 1).all())
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(PARTS)
+
+
+def test_no_room_for_weights_is_not_called_damage(pipe, tmp_path, monkeypatch):
+    pipe.save_pretrained(tmp_path)
+
+    def full(*_, **__):
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        )
+
+    monkeypatch.setattr("diffusers.models.modeling_utils.load_state_dict", full)
+    with pytest.raises(MemoryError, match=r"Out of memory.*half precision"):
+        Pix2GifPipeline.from_pretrained(tmp_path)

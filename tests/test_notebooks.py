@@ -28,7 +28,7 @@ INSTALL = """# In Colab: fetch the package. Anywhere it is installed already: no
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/{slug}@{tag}" av imagehash
+    %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/{slug}@{tag}" av imagehash peft
     pass"""
 # A place on somebody's disk. Not behind a word, a dot or a slash: those are parts of an address.
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?:/(?:home|root|work|tmp|usr|var|opt|mnt|srv|repo|content|Users)/|[A-Z]:\\\\)")

@@ -70,6 +70,9 @@ def test_the_commands_of_the_readme_on_a_small_parent(place, tmp_path, monkeypat
     assert index["prediction_type"] == "epsilon" and index["sampler"] == "euler_ancestral" and index["image_size"] == 256
     card = (tmp_path / "my_weights" / "README.md").read_text()
     assert "`parent`" in card and "perceptual loss | decoder" in card and str(tmp_path) not in card
+    assert "| vae | vae |" in card
+    configs = [file.read_text() for file in (tmp_path / "my_weights").glob("*/config.json")]
+    assert len(configs) == 5 and not any('"_name_or_path": "parent' in text for text in configs)
     # What was frozen is the parent's, the VAE the other one's; what was to learn has learnt.
     saved = {name: load_component(tmp_path / "my_weights", name) for name in PARTS}
     parent, preset = load_parent(place / "parent", PAPER)
@@ -160,6 +163,45 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(place, tmp_path, caps
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error and error.count("Traceback") == 0
     assert not (tmp_path / "out" / "unet").exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind", "said"),
+    [
+        ("empty", FileNotFoundError, "holds no vae, no tokenizer, no text_encoder, no unet, and no model_index.json"),
+        ("an autoencoder alone", FileNotFoundError, "holds no tokenizer, .* give it as vae"),
+        ("no index", FileNotFoundError, "no motion_embedding, no flow_net, and no model_index.json"),
+        ("a broken index", ValueError, "model_index.json' cannot be used, it is not readable as JSON"),
+        ("Flux", ValueError, "The FluxPipeline in .* has no unet: give Stable Diffusion v1.5"),
+    ],
+)
+def test_folders_that_nothing_can_start_from(harm, kind, said, place, tmp_path):
+    folder = tmp_path / "weights"
+    if harm == "empty":
+        folder.mkdir()
+    elif harm == "an autoencoder alone":
+        shutil.copytree(place / "vae", folder / "vae")
+    else:
+        shutil.copytree(place / "parent", folder)
+        index = folder / "model_index.json"
+        if harm == "no index":
+            index.unlink()
+        elif harm == "a broken index":
+            index.write_text("{")
+        else:
+            kinds = {name: entry for name, entry in json.loads(index.read_text()).items() if name != "unet"}
+            index.write_text(json.dumps(kinds | {"_class_name": "FluxPipeline", "transformer": ["diffusers", "Flux"]}))
+    with pytest.raises(kind, match=said):
+        starting_parts(folder, PAPER)
+
+
+def test_the_weights_that_a_training_starts_from_are_not_written_over(place, tmp_path, capsys):
+    shutil.copytree(place / "parent", tmp_path / "parent")
+    before = (tmp_path / "parent" / "unet" / "config.json").read_bytes()
+    arguments = ["train", "--preset", "paper", "--data", str(place / "my_data"), "--init", str(tmp_path / "parent")]
+    assert cli.main([*arguments, "--out", str(tmp_path / "parent" / "."), *FEWER]) == 2
+    assert "give another --out" in capsys.readouterr().err
+    assert (tmp_path / "parent" / "unet" / "config.json").read_bytes() == before
 
 
 def test_lite_trains_its_text_and_so_cannot_cache_it(capsys, tmp_path):

@@ -480,3 +480,11 @@ def test_reading_maps_the_file(tmp_path):
     checkpoint = read_checkpoint(path)
     assert checkpoint.weights["flownet.large"].sum() == 16_000_000
     assert own_memory() - before < 16_000_000
+
+
+def test_stable_diffusion_s_own_file_and_no_tokenizer_within_reach(file, state, tmp_path):
+    plain = {name: weight for name, weight in state.items() if not name.startswith(("flownet.", "interval_embedding."))}
+    with pytest.raises(ValueError, match=r"holds no motion embedding.*Stable Diffusion, but as a folder"):
+        load_reference_parts(save(plain, tmp_path), 4, cache_dir=tmp_path / "cache", local_files_only=True)
+    with pytest.raises(FileNotFoundError, match=r"holds no tokenizer: give one as tokenizer \(--tokenizer\).*clip-vit"):
+        load_reference_parts(file, 4, cache_dir=tmp_path / "cache", local_files_only=True)

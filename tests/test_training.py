@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
 
-from pix2gif_lite import training_data
+from pix2gif_lite import training, training_data
 from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
 from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
@@ -612,6 +613,21 @@ def test_model_resumes_to_the_bit_and_saves_its_parts(model_run, vae, tmp_path):
     assert more["steps"] == 1 and "val_loss" not in more
     with pytest.raises(ValueError, match="needs an autoencoder"):
         train_model(TINY, tmp_path / "none", steps=1)
+
+
+def test_halves_of_frozen_parts_change_no_fingerprint(vae, tmp_path, monkeypatch):
+    """As on a GPU that holds E, D and CLIP in half precision: what was made in one precision goes on in another."""
+    preset = TINY.with_changes(train_text=False)
+    options = dict(QUICK, vae=vae, scenes=6, targets=2, held_out=2, cache_text=True)
+    train_model(preset, tmp_path, steps=2, **options)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    monkeypatch.setattr(training, "half_on_gpu", lambda *_: torch.bfloat16)
+    summary = train_model(preset, tmp_path, steps=3, resume=True, **options)
+    assert summary["steps"] == 3
+    saved = load_file(next((tmp_path / "vae").glob("*.safetensors")))
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    assert vae.dtype == torch.float32  # the caller's is not the one that is rounded
+    assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
 
 
 def test_a_half_resumes_to_the_bit_and_leaves_the_other_as_it_was(model_run, vae, tmp_path):

@@ -210,6 +210,56 @@ def test_a_checkpoint_from_before_there_was_a_choice_resumes(tmp_path):
     assert losses(tmp_path / "b") == losses(tmp_path / "a")
 
 
+def test_settings_that_older_checkpoints_lack_are_what_they_were(tmp_path):
+    """Runs from before rates were the preset's and LoRA was there; another choice than theirs is another run."""
+    first = {"preset": {"width": 8, "lr_start": 0.0, "lr_schedule": "cosine", "micro_batch": None}, "lora_rank": None}
+    run = Run(tmp_path / "a", 4, 0.1, steps=2, **QUICK)
+    fit(Line(), run, {"preset": {"width": 8}})
+    folder = tmp_path / "a" / "checkpoints"
+    save_checkpoint(folder, 2, load_checkpoint(folder) | {"settings": {"preset": {"width": 8}}})
+    again = replace(run, resume=True, steps=3)
+    for name, change in (
+        ("preset", {"preset": first["preset"] | {"lr_schedule": "constant"}}),
+        ("lora_rank", {"lora_rank": 4}),
+    ):
+        with pytest.raises(ValueError, match=f"another {name}:"):
+            fit(Line(), again, first | change)
+    assert fit(Line(), again, first)["steps"] == 3
+
+
+class Picture(torch.nn.Module):
+    """A convolution that learns from noise."""
+
+    def __init__(self, memory_format):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv = torch.nn.Conv2d(3, 5, 3)
+        self.to(memory_format=memory_format)
+
+    def batch(self, numbers):
+        rows = [torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(n)) for n in numbers]
+        return Batch(torch.stack(rows), torch.ones(len(rows)))
+
+    def forward(self, batch):
+        return {"loss": (self.conv(batch.x) - 1).square().mean()}
+
+    def measure(self):
+        return {}
+
+
+@pytest.mark.parametrize("there", [torch.contiguous_format, torch.channels_last])
+def test_a_run_goes_on_where_weights_lie_otherwise(tmp_path, there):
+    """channels_last on a GPU, then a CPU, or the other way round: torch's fused AdamW goes by memory order."""
+    here = torch.channels_last if there is torch.contiguous_format else torch.contiguous_format
+    fit(Picture(there), Run(tmp_path / "whole", 2, 0.1, steps=6, **QUICK), {})
+    run = Run(tmp_path / "moved", 2, 0.1, steps=6, callback=interrupt_at(3), callback_every=3, **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Picture(there), run, {})
+    fit(Picture(here), replace(run, resume=True), {})
+    assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
 # ------------------------------------------------------------------------------------------------------------------ fp16
 
 

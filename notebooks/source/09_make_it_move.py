@@ -43,7 +43,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av imagehash
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av imagehash peft
     pass
 
 # %% [markdown]

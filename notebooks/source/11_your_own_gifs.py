@@ -44,7 +44,7 @@
 from importlib.util import find_spec
 
 if find_spec("pix2gif_lite") is None:
-    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av imagehash
+    # %pip install -q --no-deps "pix2gif_lite @ git+https://github.com/OWNER/pix2gif-lite@v0.1.0" av imagehash peft
     pass
 
 # %% [markdown]
@@ -541,7 +541,7 @@ Embedded(chart, sheet, alt="Held-out frames beside their nearest training frame,
 # **1.** A curated pair has `motion_px` 7.9. Which integer stands in the table (`motion`, as the authors' code makes it), and which one is
 # the model told in training, where drawn scenes move by exactly their integer?
 
-# %%
+# %% tags=["nbval-check-output"]
 from pix2gif_lite.pair_latents import training_motion
 from pix2gif_lite.pairs import Pair
 
