@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import torch
 from test_reference_checkpoint import VOCABULARY, lightning, make_reference, written
 
-from pix2gif_lite import cli
+from pix2gif_lite import cli, pair_latents
 from pix2gif_lite.clips import read_frames
 from pix2gif_lite.loading import PARTS, load_component
 from pix2gif_lite.parents import load_parent
@@ -202,6 +204,18 @@ def test_the_weights_that_a_training_starts_from_are_not_written_over(place, tmp
     assert cli.main([*arguments, "--out", str(tmp_path / "parent" / "."), *FEWER]) == 2
     assert "give another --out" in capsys.readouterr().err
     assert (tmp_path / "parent" / "unet" / "config.json").read_bytes() == before
+
+
+def test_ctrl_c_before_the_first_step_does_not_promise_a_checkpoint(place, tmp_path, capsys, monkeypatch):
+    """While data are encoded there is nothing to resume: the same command goes on with what is encoded."""
+    start = ["train", "--preset", "paper", "--data", str(place / "my_data"), "--init", str(place / "parent")]
+    start += ["--out", str(tmp_path / "out"), *FEWER]
+    with monkeypatch.context() as patched:
+        patched.setattr(pair_latents, "encode", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        assert cli.main(start) == 130
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == f"Stopped. What is encoded in {tmp_path / 'out'} is kept: the same command goes on."
+    assert cli.main(start) == 0  # without --resume
 
 
 def test_lite_trains_its_text_and_so_cannot_cache_it(capsys, tmp_path):

@@ -656,7 +656,8 @@ def test_weights_that_do_not_fit_the_preset_are_refused(model_run, vae, tmp_path
         train_model(TINY, tmp_path, only="unet", **options)
     start = tmp_path / "start"
     shutil.copytree(before, start)
-    (start / "model_index.json").write_text(json.dumps({"residual": 0.5}))
+    index = json.loads((start / "model_index.json").read_text())
+    (start / "model_index.json").write_text(json.dumps(index | {"residual": 0.5}))
     with pytest.raises(ValueError, match="residual=0.5"):
         train_model(TINY, tmp_path / "out", init=start, only="warp", **options)
     assert not (tmp_path / "out").exists()
