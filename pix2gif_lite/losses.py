@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -145,9 +146,14 @@ class VGG19Features(_FrozenFeatures):
         super().__init__([nn.Sequential(*layers[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
 
     def forward(self, latents: Tensor) -> list[Tensor]:
-        """Latents (B, 4, h, w) -> five feature maps, each half the size of the one before. ValueError below 16 x 16."""
+        """Latents (B, 4, h, w) -> five feature maps, each half the size of the one before. ValueError below 16 x 16.
+
+        In float32 whatever the precision trained in: unscaled latents are large, and fp16 ends at 65504.
+        """
         check_vgg19_size(*latents.shape[-2:])
-        return super().forward(latents)
+        kind = latents.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            return super().forward(latents.float())
 
 
 def check_vgg19_size(height: int, width: int) -> None:

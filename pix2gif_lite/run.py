@@ -92,30 +92,29 @@ class Run:
         return warm if self.lr_schedule == "constant" else warm * 0.5 * (1 + math.cos(math.pi * progress))
 
     def split(self, devices: int) -> tuple[int, int]:
-        """(micro-batches a step, samples in each): with `devices` of them at once, together a batch.
+        """(micro-batches a step, the most samples in each), with `devices` of them at once: together at least a batch.
 
-        ValueError, naming what would do, where a batch does not split into equal parts.
+        ValueError where accumulation and micro_batch say different things.
         """
-        if self.accumulation is None and self.micro_batch is not None:
-            unit, what = devices * self.micro_batch, f"micro-batches of {self.micro_batch} on {devices} device(s)"
-        else:
-            unit = devices * (self.accumulation or 1)
-            what = f"{unit} equal parts, {self.accumulation or 1} on each of {devices} device(s)"
-        if self.batch_size % unit:
-            below = self.batch_size // unit * unit
-            choices = [f"batch_size {f'{below} or ' if below else ''}{below + unit}"]
-            if self.micro_batch is not None and self.batch_size % devices == 0:
-                share = self.batch_size // devices
-                fitting = [n for n in range(1, share + 1) if share % n == 0]
-                nearest = [[n for n in fitting if n < self.micro_batch][-1:], [n for n in fitting if n > self.micro_batch][:1]]
-                choices.append(f"micro_batch {' or '.join(str(n) for side in nearest for n in side)}")
-            raise ValueError(f"A batch of {self.batch_size} does not split into {what}: choose {', or '.join(choices)}.")
-        if self.accumulation is None and self.micro_batch is not None:
-            return self.batch_size // unit, self.micro_batch
-        share = self.batch_size // unit
+        if self.accumulation is None:
+            share = self.micro_batch or math.ceil(self.batch_size / devices)
+            return math.ceil(self.batch_size / (devices * share)), share
+        share = math.ceil(self.batch_size / (devices * self.accumulation))
         if self.micro_batch not in (None, share):
             raise ValueError(
                 f"accumulation {self.accumulation} makes micro-batches of {share} on {devices} device(s), not of "
                 f"{self.micro_batch}: leave one of the two out."
             )
-        return self.accumulation or 1, share
+        return self.accumulation, share
+
+    def piece(self, micro: int, rank: int, devices: int) -> tuple[range, float]:
+        """Which places of a batch device `rank` takes in its micro-batch number `micro`, and what their mean loss weighs.
+
+        Whatever the number of devices, the gradients of all pieces, weighed and averaged over the devices, are those of the
+        whole batch. Where a batch does not split evenly the last pieces are smaller; one that is left with nothing looks at
+        the first sample with weight 0, since all devices have to compute together.
+        """
+        _, share = self.split(devices)
+        first = (micro * devices + rank) * share
+        size = min(share, self.batch_size - first)
+        return (range(first, first + size), size * devices / self.batch_size) if size > 0 else (range(1), 0.0)

@@ -239,7 +239,7 @@ def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int,
     if rates is preset:  # the autoencoder's batches are small and its rate falls
         defaults |= {name: getattr(preset, name) for name in ("lr_start", "lr_schedule", "micro_batch")}
     run = Run(out=out, steps=steps, minutes=minutes, seed=seed, **{**defaults, **options})
-    run.split(place(run.cpu)[1])  # a batch that does not split is refused before hours of encoding
+    run.split(place(run.cpu)[1])  # connects the processes, and refuses before hours of encoding
     return run
 
 

@@ -46,7 +46,7 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     finishes the step, writes a checkpoint and raises KeyboardInterrupt in all. `out` is one folder for all machines.
 
     Raises FileExistsError when `out` holds a run and resume is off, FileNotFoundError when there is nothing to resume,
-    ValueError when the batch does not split over the devices, FloatingPointError when the loss is no longer finite,
+    ValueError for settings that contradict each other, FloatingPointError when the loss is no longer finite,
     MemoryError that names what would help.
     """
     out = Path(run.out)
@@ -144,18 +144,18 @@ def fit(job: nn.Module, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forward_backward(model: nn.Module, job: nn.Module, run: Run, step: int, accelerator: Accelerator) -> dict:
-    """Gradients of one step, its samples split over devices and micro-batches. Returns this device's mean terms."""
-    count, share = run.split(accelerator.num_processes)
+    """Gradients of one step, its samples split over devices and micro-batches. Returns this device's weighted terms."""
     totals: dict[str, Any] = {}
+    count, _ = run.split(accelerator.num_processes)
     for micro in range(count):
-        first = step * run.batch_size + (micro * accelerator.num_processes + accelerator.process_index) * share
-        batch = _to_device(job.batch(range(first, first + share)), accelerator.device)
+        places, weight = run.piece(micro, accelerator.process_index, accelerator.num_processes)
+        batch = _to_device(job.batch([step * run.batch_size + k for k in places]), accelerator.device)
         last = micro == count - 1
         with nullcontext() if last else accelerator.no_sync(model):
             terms = model(batch)
-            accelerator.backward(terms["loss"] / count)
+            accelerator.backward(weight * terms["loss"])
         for name, value in terms.items():
-            totals[name] = totals.get(name, 0) + value.detach() / count
+            totals[name] = totals.get(name, 0) + weight * value.detach()
     return totals
 
 
@@ -174,7 +174,7 @@ def _skipped(norm: torch.Tensor, scaler: Any) -> bool:
 def _share_of_the_machine(job: nn.Module, run: Run, rate: float, accelerator: Accelerator) -> dict[str, float]:
     """How much of what its devices can multiply a run of `rate` samples/s made use of."""
     _, share = run.split(accelerator.num_processes)
-    operations = operations_per_sample(job, range(share), accelerator.device)
+    operations = operations_per_sample(job, range(min(share, run.batch_size)), accelerator.device)
     peak = accelerator.num_processes * matrix_rate(accelerator.device, accelerator.mixed_precision)
     return {"operations_per_sample": operations, "matrix_rate": peak, "share_of_matrix_rate": rate * operations / peak}
 

@@ -57,6 +57,7 @@ def model_runs(rank: int, weights: Path, out: Path) -> None:
     latents = cache_scenes(vae, weights / "latents", 6, 2, size=64, progress_bar=False)
     whole, one_each = dict(batch_size=8), dict(batch_size=2)
     runs = {"whole": (TINY, whole), "parts": (TINY, dict(whole, accumulation=2)), "dropped": (OFTEN, one_each)}
+    runs["uneven"] = TINY, dict(batch_size=5, micro_batch=2)  # of two processes: 2 and 2, then 1 and none
     runs["nothing"] = OFTEN.with_changes(drop_text=0.0, drop_image=0.0, drop_both=1.0), one_each
     for name, (preset, sizes) in runs.items():
         parts = build_components(preset, captions=latents.captions, seed=3)
@@ -85,7 +86,7 @@ def runs(weights, tmp_path_factory) -> tuple[Path, Path]:
     return one, two
 
 
-@pytest.mark.parametrize("name", ["whole", "parts", "dropped", "nothing"])
+@pytest.mark.parametrize("name", ["whole", "parts", "uneven", "dropped", "nothing"])
 def test_gradients_are_those_of_the_whole_batch(runs, name):
     one, two = runs
     expected = load_file(one / f"{name}-gradients-0.safetensors")
@@ -101,7 +102,7 @@ def test_gradients_are_those_of_the_whole_batch(runs, name):
         assert apart < 1e-5 * size
 
 
-@pytest.mark.parametrize("name", ["whole", "parts", "dropped", "nothing"])
+@pytest.mark.parametrize("name", ["whole", "parts", "uneven", "dropped", "nothing"])
 def test_the_log_is_of_the_whole_batch_and_all_hold_the_same_weights(runs, name):
     one, two = runs
     alone, both = (read_log(out / name / "log.jsonl") for out in runs)

@@ -160,6 +160,17 @@ def test_vgg_features_are_layers_0_5_10_19_28() -> None:
     assert vgg[0].in_channels == 3 and vgg[1].inplace  # the given network is left as it was
 
 
+def test_vgg_features_are_float32_under_autocast() -> None:
+    phi = losses.VGG19Features(small_vgg19())
+    x = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = phi(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
+        features = phi(x)
+    for ours, theirs in zip(features, plain, strict=True):
+        assert ours.dtype == torch.float32 and torch.equal(ours, theirs)
+
+
 def test_without_torchvision_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torchvision.models", None)

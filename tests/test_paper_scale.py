@@ -151,7 +151,6 @@ def test_the_reference_is_a_start_too(place, tmp_path, capsys):
         (["--lora", "4", "--only", "warp"], "--lora adapts the UNet"),
         (["--push", "no name"], "is no name on the Hub"),
         (["--mixed-precision", "fp16"], "fp16"),
-        (["--batch-size", "5", "--micro-batch", "2"], "5"),
         (["--perceptual", "vgg19"], "torchvision"),
         (["--vae", "lite"], "lite"),
     ],
