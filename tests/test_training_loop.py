@@ -428,11 +428,12 @@ def test_heavy_parts_run_compiled_in_place():
     with compiled(job, backend="aot_eager"):
         loss = job(batch)["loss"]
         loss.backward()
-    assert torch._dynamo.utils.counters["frames"]["ok"] >= 1
+    compilations = dict(torch._dynamo.utils.counters["frames"])  # one, or more where other tests' hooks break the graph
+    assert compilations["ok"] >= 1
     torch.testing.assert_close(loss, plain)
     assert list(job.state_dict()) == names
     job(batch)
-    assert torch._dynamo.utils.counters["frames"]["total"] == 1  # afterwards it is the plain module again
+    assert torch._dynamo.utils.counters["frames"] == compilations  # afterwards it is the plain module again
     with pytest.raises(ValueError, match="Line lists no heavy parts"):
         with compiled(Line()):
             pass
