@@ -6,7 +6,7 @@ import os
 # the whole preset. `PIX2GIF_PROFILE=gpu python -m pytest --nbval-cell-timeout=90000 notebooks/07_train_it.ipynb` does that.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
-os.environ.setdefault("PIX2GIF_MINUTES", "1")  # of notebook 07's training, which by itself takes 1.4
+os.environ.setdefault("PIX2GIF_MINUTES", "0.7")  # of notebook 07's training, which by itself takes 1.4
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two notebooks run at once: threads that wait must not spin
 
 
