@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .completeness import FOLDERS, INDEX, PICKLES, check_complete, check_part, configs_of, named_parts, read_json
+from .reasons import reason
 
 KEPT = ("*.json", "*.txt", "*.safetensors")
 LEFT = ["*.fp16.*", "*.fp16-*", "*.bf16.*", "*.bf16-*", "*.non_ema.*", "*.non_ema-*", "*/*/*"]  # the same weights again
@@ -203,9 +204,9 @@ def _place(commit: Path, part: str | None) -> Path:
 
 
 def _sentence(hub_id: str, error: Exception) -> str:
-    reason, unreachable = _reason(error)
+    why, unreachable = _reason(error)
     hint = f"; or run `hf download {hub_id} --local-dir FOLDER` where there is a network, and give that folder" * unreachable
-    return f"The weights {hub_id!r} are no local folder and cannot be had from the Hub ({reason}){hint}."
+    return f"The weights {hub_id!r} are no local folder and cannot be had from the Hub ({why}){hint}."
 
 
 def _reason(error: Exception) -> tuple[str, bool]:
@@ -219,8 +220,8 @@ def _reason(error: Exception) -> tuple[str, bool]:
     }
     status = None
     for each in _causes(error):
-        if reason := next((told[kind] for kind in told if isinstance(each, kind)), None):
-            return reason, False
+        if known := next((told[kind] for kind in told if isinstance(each, kind)), None):
+            return known, False
         if isinstance(each, OfflineModeIsEnabled):
             return "HF_HUB_OFFLINE is set, and there is no whole copy in the cache: unset it", True
         if "Timeout" in type(each).__name__:  # of requests or httpx, whichever huggingface_hub is built on
@@ -236,8 +237,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return f"it answered with status {status}: try again later", True
     if any("Connect" in type(each).__name__ for each in _causes(error)):
         return "there is no connection to it: check the network", True
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip("."), True
+    return reason(error).rstrip("."), True
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

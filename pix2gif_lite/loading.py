@@ -25,6 +25,7 @@ from .hardware import out_of_memory
 from .hub import fetch
 from .motion_embedding import MotionEmbedding
 from .pretrained import resolve_weights
+from .reasons import reason
 from .warping import FlowNet
 
 PARTS = {
@@ -99,10 +100,9 @@ def save_parts(parts: Mapping[str, Any], folder: str | Path) -> None:
             shutil.rmtree(folder / part.name, ignore_errors=True)
             part.replace(folder / part.name)
     except Exception as error:  # writers in Rust have errors of their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise OSError(
-            f"The weights could not be written into {str(folder)!r} ({reason}): free some space; a training then goes on "
-            "from its checkpoint when resumed."
+            f"The weights could not be written into {str(folder)!r} ({reason(error)}): free some space; a training then "
+            "goes on from its checkpoint when resumed."
         ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -130,8 +130,7 @@ def load_part(kind: Any, folder: str | Path, dtype: torch.dtype = torch.float32)
     except MemoryError:
         raise
     except Exception as error:  # damaged files raise nearly anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"The weights in {str(folder)!r} cannot be used ({reason}): get them again.") from error
+        raise ValueError(f"The weights in {str(folder)!r} cannot be used ({reason(error)}): get them again.") from error
     return part.eval()
 
 

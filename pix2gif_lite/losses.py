@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .reasons import reason
+
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
@@ -183,7 +185,7 @@ def _torchvision_vgg19() -> nn.Sequential:
     except Exception as error:  # one that was built for another torch raises RuntimeError, on a second try AttributeError
         raise ImportError(
             "The VGG19 loss needs torchvision: run `pip install torchvision` or set perceptual_network='decoder' "
-            f"({_reason(error)})."
+            f"({reason(error)})."
         ) from error
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
@@ -191,7 +193,7 @@ def _torchvision_vgg19() -> nn.Sequential:
         weights = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # no network, no space, a damaged file
         raise FileNotFoundError(
-            f"The ImageNet weights of VGG19 cannot be had ({_reason(error)}): put {VGG19_Weights.IMAGENET1K_V1.url} into "
+            f"The ImageNet weights of VGG19 cannot be had ({reason(error)}): put {VGG19_Weights.IMAGENET1K_V1.url} into "
             f"{torch.hub.get_dir()}/checkpoints or set perceptual_network='decoder'."
         ) from error
     finally:
@@ -199,7 +201,3 @@ def _torchvision_vgg19() -> nn.Sequential:
     network = vgg19(weights=None, init_weights=False)
     network.load_state_dict(weights)
     return network.features
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

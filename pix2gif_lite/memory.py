@@ -72,6 +72,10 @@ class TrainingBytes(NamedTuple):
         """The sum, without the margin."""
         return sum(self)
 
+    def fit(self, device_bytes: float) -> bool:
+        """Whether a card of so many bytes holds them, margin included."""
+        return self.total + MARGIN <= device_bytes
+
 
 def training_bytes(preset: Preset, mode: str = "full", micro_batch: int = 1, devices: int = 1) -> TrainingBytes:
     """What training the preset's model takes on each of `devices`, `micro_batch` samples at once. Seconds, and no memory.
@@ -99,7 +103,7 @@ def training_bytes(preset: Preset, mode: str = "full", micro_batch: int = 1, dev
 
 def fits(preset: Preset, mode: str, device_bytes: int, micro_batch: int = 1, devices: int = 1) -> bool:
     """Whether that training fits on cards of `device_bytes`, margin included. Errors: those of `training_bytes`."""
-    return training_bytes(preset, mode, micro_batch, devices).total + MARGIN <= device_bytes
+    return training_bytes(preset, mode, micro_batch, devices).fit(device_bytes)
 
 
 def adamw_bytes(sizes: Iterable[int], optimizer: str = "adamw") -> int:
@@ -122,7 +126,7 @@ def training_table(preset: Preset, micro_batches: Sequence[int], devices: int = 
             need = training_bytes(preset, mode, micro_batch, devices)
             weights, gradients = need.trained + need.frozen, need.gradients + need.buckets
             parts = (weights, gradients, need.optimizer, need.average, need.activations, need.total)
-            fitting = [card for card, size in CARDS.items() if need.total + MARGIN <= size * GIB]
+            fitting = [card for card, size in CARDS.items() if need.fit(size * GIB)]
             rows.append([mode, str(micro_batch), *(f"{part / GIB:.2f}" for part in parts), fitting[0] if fitting else "none"])
     return _markdown([*head, "smallest card"], rows)
 

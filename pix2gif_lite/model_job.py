@@ -143,6 +143,11 @@ class ModelJob(nn.Module):
         """Where a step's time and memory go: the UNet, and a text encoder that is trained."""
         return [self.model.unet] * (self.only != "warp") + [self.model.text_encoder] * self.trains_text
 
+    @property
+    def held_out_sets(self) -> Mixture | None:
+        """`held_out` as sets by their names; None where nothing is held out."""
+        return self.held_out if self.held_out is None or isinstance(self.held_out, Mixture) else Mixture(self.held_out)
+
     def running(self) -> AbstractContextManager[None]:
         """For callbacks that call the model themselves: autocast where part of the UNet is held in half precision."""
         return nullcontext() if self.half is None else torch.autocast(self.alphas_cumprod.device.type, self.half)
@@ -221,10 +226,9 @@ class ModelJob(nn.Module):
 
         Of the first set val_loss, val_warp, ...; of each further one the same with its name behind, val_warp_photos.
         """
-        if self.held_out is None:
-            return {}
-        held_out = self.held_out if isinstance(self.held_out, Mixture) else Mixture(self.held_out)
-        measured = {}
+        held_out, measured = self.held_out_sets, {}
+        if held_out is None:
+            return measured
         for name in held_out.names:
             picks = held_out.every(name)
             timesteps = [int((k + 0.5) * self.preset.train_timesteps / len(picks)) for k in range(len(picks))]

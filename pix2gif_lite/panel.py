@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
+from .reasons import reason
 from .sheets import as_html
 from .studio import Made
 
@@ -69,8 +70,7 @@ def details(made: Made) -> str:
         try:
             links.append(_link(made.encoded(suffix), suffix))
         except Exception as error:  # an mp4 needs PyAV, and a codec raises what it likes; the other file is there all the same
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            links.append(f'<span style="color:{QUIET}">{suffix[1:]}: {html.escape(why)}</span>')
+            links.append(f'<span style="color:{QUIET}">{suffix[1:]}: {html.escape(reason(error))}</span>')
     sheet = as_html(made.sheet, "all frames, each under the motion asked for and the motion measured")
     sheet = sheet.replace("<img ", '<img style="max-width:100%;border-radius:6px" ', 1)
     legend = f'<div style="color:{QUIET}">motion asked for &gt; motion measured, px at 256 x 256</div>'

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from .mixture import Mixture
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS
 from .scenes import draw, sample_scenes
@@ -54,9 +53,9 @@ def of_model(state: dict[str, Any]) -> None:
 
 def _held_out(job: Any) -> list[tuple[torch.Tensor, str]]:
     """Pictures (3, S, S) and captions, from each held-out set in turn."""
-    if job.held_out is None:
+    if job.held_out_sets is None:
         return [(scene.at(0, job.preset.image_size).image[0], scene.caption) for scene in sample_scenes(PICTURES, "val")]
-    sets = list((job.held_out if isinstance(job.held_out, Mixture) else Mixture(job.held_out)).sets.values())
+    sets = list(job.held_out_sets.sets.values())
     chosen = []
     for k in range(PICTURES):
         latents = sets[k % len(sets)]

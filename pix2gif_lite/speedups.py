@@ -18,6 +18,8 @@ from accelerate import Accelerator
 from diffusers import ModelMixin
 from torch import nn
 
+from .reasons import reason
+
 
 def prepare_job(job: nn.Module, accelerator: Accelerator, gradient_checkpointing: bool = False) -> None:
     """Everything but compiling. Before the optimiser is made and accelerate wraps the job.
@@ -65,8 +67,9 @@ def compiled(job: nn.Module, backend: str = "inductor") -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RuntimeError(f"torch.compile failed ({reason}): leave compile out, or see that a C++ compiler works.") from error
+        raise RuntimeError(
+            f"torch.compile failed ({reason(error)}): leave compile out, or see that a C++ compiler works."
+        ) from error
     finally:
         for module in heavy:
             module._compiled_call_impl = None

@@ -174,7 +174,7 @@ def train_model(
     summary = fit(job, run, settings)
     if lora_rank:
         merge_lora(parts["unet"])
-    _save_pipeline(start._replace(preset=preset), out, init, summary, settings)
+    _save_pipeline(start, out, init, summary, settings)
     return summary
 
 

@@ -10,6 +10,7 @@ from . import panel
 from .controls import StudioControls, control
 from .curves import motion_list
 from .newest import Newest, Superseded
+from .reasons import reason
 from .sheets import Embedded, as_html
 from .studio import Made, Request, Studio, uploaded
 
@@ -175,7 +176,7 @@ class GifStudio(StudioControls, Shown):
                 self._back("stopped: Make starts it again")
             raise
         except Exception as error:  # one sentence for whoever moved the slider; the controls stay usable
-            self.error = (str(error) or type(error).__name__).splitlines()[0]
+            self.error = reason(error)
             self._back(self.error, bad=True)
 
     def _make(self, asked: Request, check: Callable[..., None]) -> Made:
