@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__, commands
+from .evaluate_options import add_evaluate
 from .options import Parser, add_device, add_slider, number
 from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, SLIDERS
 from .train_options import add_train
@@ -113,15 +114,6 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=DATA_SPLITS, default="train", help="(default: train)")
     parser.add_argument("--size", type=number("size", 32, 1024, True), default=128, metavar="PX", help="(default: 128)")
     add_slider(parser, "--seed", "seed", 0, "0", "which scenes are drawn")
-
-
-def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
-    parser.add_argument("--quick", action="store_true", help="fewer scenes: minutes, not a quarter of an hour")
-    parser.add_argument("--scenes", type=number("scenes", 1, 10_000, True), default=200, metavar="N", help="(default: 200)")
-    parser.add_argument("--out", metavar="DIR", help="folder for results.json, the table and sheets of pictures")
-    add_slider(parser, "--steps", "steps", None, "the weights' own")
-    parser.add_argument("--sampler", metavar="NAME", help="dpmpp_2m or euler_ancestral (default: the weights' own)")
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:

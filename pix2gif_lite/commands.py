@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .evaluate_command import evaluate as evaluate  # a command too: what it checks fills a file of its own
 from .presets import DEMO_MOTIONS
 from .request import check_folder, check_motions, choose_device, parse_motions
-from .train_command import train as train  # a command too: what it checks fills a file of its own
+from .train_command import train as train  # and this one
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE_IMAGE, EXAMPLE_CAPTION = ASSETS / "example.png", ASSETS / "example.txt"
@@ -166,15 +167,6 @@ def scenes(args: argparse.Namespace) -> None:
         lines.writerow([path.name, scene.caption, " ".join(str(m) for m in motions)])
     write_whole(out / "captions.csv", table.getvalue().encode())
     print(f"{out}: {len(chosen)} GIFs of {args.split}; captions.csv holds captions and the motion of each frame")
-
-
-def evaluate(args: argparse.Namespace) -> None:
-    """Measure weights on scenes and photographs kept out of training and print the table."""
-    from .evaluate import run, table
-
-    if args.out:
-        check_folder(Path(args.out))
-    print(table(run(args.weights, args.out, args.scenes, args.quick, args.steps, args.sampler)))
 
 
 def info(args: argparse.Namespace) -> None:

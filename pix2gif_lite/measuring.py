@@ -25,6 +25,7 @@ from .latent_cache import SCENES, Family
 from .losses import warp_loss
 from .metrics import end_point_error, psnr, sharpness, stillness
 from .motion import motion_magnitudes
+from .noise import FrameNoise
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .sampling import Denoiser, sample, start
@@ -33,6 +34,14 @@ from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 from .warping import warp
 
 SCENES_AT_ONCE = 4  # each with all its motions, in one UNet call
+
+
+class Scales(NamedTuple):
+    """Guidance scales, see guidance.py; s_M None: the motion is in every branch, as in the paper."""
+
+    s_I: float = 1.0
+    s_T: float = 1.0
+    s_M: float | None = None
 
 
 class Generated(NamedTuple):
@@ -52,11 +61,14 @@ def generate(
     seeds: Sequence[int],
     steps: int | None = None,
     sampler: str | None = None,
+    scales: Scales | None = None,
+    noise: str = "shared",
 ) -> Generated:
     """K frames of each of N pictures (N, 3, S, S) in [-1, 1], all in one batch: what N calls of the pipeline return, raw.
 
-    The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw. S as the pipeline's work
-    size; motions > 0.
+    The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw, or have their own
+    (`noise` "independent"), as the pipeline's do. `scales`: s_I, s_T and s_M (None: the weights' own, without s_M). S as the
+    pipeline's work size; motions > 0.
     """
     c, model, K = pipe.config, pipe.model, len(motions)
     dtype, device, scaling = pipe.unet.dtype, pipe.unet.device, pipe.vae.config.scaling_factor
@@ -67,17 +79,22 @@ def generate(
     E = encode(pipe, source.to(device)) * pipe.image_scale
     E = E.to(dtype).repeat_interleave(K, 0)
     prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
-    ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts]).to(device)
-    null, c_T = encode_text(pipe.text_encoder, ids).split([1, len(prompts)])
+    ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts, *captions]).to(device)
+    null, c_T, bare = encode_text(pipe.text_encoder, ids).split([1, len(prompts), len(captions)])
+    bare = bare.repeat_interleave(K, 0)  # what is heard where motion is dropped: the caption without its number
     m = torch.tensor(list(motions), device=device).repeat(len(captions))
     # 2. flow, warp and noise, once a frame
-    scales = (c.s_I, c.s_T, None)
+    scales = Scales(c.s_I, c.s_T) if scales is None else scales
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
-    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales[2])
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare)
     draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step
-    noises = [torch.stack([torch.randn(E.shape[1:], generator=g) for g in generators]) for _ in range(draws)]
-    first, *later = [noise.repeat_interleave(K, 0).to(device) for noise in noises]
+    noises = [FrameNoise(noise, E.shape[1:], draws, torch.Generator().manual_seed(seed), device, K) for seed in seeds]
+    firsts, laters = zip(*(gif.batch(range(K)) for gif in noises), strict=True)
+    first = torch.cat(firsts)
+
+    def later(step: int) -> Tensor:
+        return torch.cat([draw(step).expand(K, *E.shape[1:]) for draw in laters])
+
     # 3. denoise, decode
     z = sample(sampler, Denoiser(model, ac, c.prediction_type, branches, *scales), start(first, sigmas), sigmas, later)
     z_W = branches["full"].z_W
@@ -125,10 +142,17 @@ def drawn(scenes: Sequence[Any], motions: Sequence[float], size: int, family: Fa
         yield Drawn(part, source, frames)
 
 
-def generate_for(pipe: Pix2GifPipeline, part: Drawn, motions: Sequence[float], steps: int | None, sampler: str | None):
+def generate_for(
+    pipe: Pix2GifPipeline,
+    part: Drawn,
+    motions: Sequence[float],
+    steps: int | None = None,
+    sampler: str | None = None,
+    **how: Any,
+) -> Generated:
     """`generate` for what is drawn; a scene's or photograph's seed is its own number, so that no two GIFs share their noise."""
     captions, seeds = zip(*((scene.caption, scene.index) for scene in part.scenes), strict=True)
-    return generate(pipe, part.source, captions, motions, seeds, steps, sampler)
+    return generate(pipe, part.source, captions, motions, seeds, steps, sampler, **how)
 
 
 # ----------------------------------------------------------------------------------------------------------- measures

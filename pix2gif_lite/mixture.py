@@ -85,11 +85,13 @@ class TrainingData:
     data             a folder that `pix2gif-lite curate` wrote: its pairs are the set "gifs"
     mix              shares, such as {"scenes": 0.65, "photos": 0.35}, the default; with `data`: gifs alone unless given
     latents, photo_latents, data_latents   folders of the encoded sets (below `out`: see FOLDERS)
+    data_seed        which scenes and photographs, and their motions (None: the run's seed): by giving it, runs of
+                     different seeds share the encoded sets
 
     Errors: `check_mix`'s and `PairDataset`'s; ValueError where `data` have no pairs in split train.
     """
 
-    OPTIONS = ("scenes", "targets", "latents", "photos", "photo_latents", "data", "data_latents", "mix")
+    OPTIONS = ("scenes", "targets", "latents", "photos", "photo_latents", "data", "data_latents", "mix", "data_seed")
     FOLDERS = {"scenes": "latents", "photos": "latents-photos", "gifs": "latents-gifs"}
 
     def __init__(
@@ -104,7 +106,9 @@ class TrainingData:
         data: str | Path | None = None,
         data_latents: str | Path | None = None,
         mix: Mapping[str, float] | None = None,
+        data_seed: int | None = None,
     ) -> None:
+        self.fixed, seed = {} if data_seed is None else {"data_seed": data_seed}, seed if data_seed is None else data_seed
         self.shares = check_mix(mix, {"scenes": scenes, "photos": photos, "gifs": int(data is not None)})
         self.counts, self.targets, self.size, self.seed = {"scenes": scenes, "photos": photos}, targets, preset.image_size, seed
         self.places = {"scenes": latents, "photos": photo_latents, "gifs": data_latents}
@@ -120,7 +124,7 @@ class TrainingData:
         """What a run must not change when it is resumed."""
         table = {} if self.pairs is None else {"table": self.pairs.key}
         sizes = {name: self.counts[name] for name in ("scenes", "photos") if name in self.shares}
-        return {**sizes, **table, "mix": self.shares, **({"targets": self.targets} if sizes else {})}
+        return {**sizes, **table, **self.fixed, "mix": self.shares, **({"targets": self.targets} if sizes else {})}
 
     def members(self) -> dict[str, Sequence[Any]]:
         """What each set was made of, in the order of its latents."""

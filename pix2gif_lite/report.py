@@ -103,8 +103,8 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def provenance(weights: Any, pipe: Pix2GifPipeline, settings: dict[str, Any]) -> dict[str, Any]:
-    """What was measured, how, when, on which machine, at which commit."""
+def made_here() -> dict[str, Any]:
+    """The command, when, on which machine, at which commit."""
     here = Path(__file__).parent
     try:
         git = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
@@ -115,18 +115,25 @@ def provenance(weights: Any, pipe: Pix2GifPipeline, settings: dict[str, Any]) ->
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
-        **settings,
-        "steps": settings["steps"] or pipe.config.sampling_steps,
-        "sampler": settings["sampler"] or pipe.config.sampler,
-        "weights": "in memory" if isinstance(weights, Pix2GifPipeline) else str(weights),
-        "preset": pipe.config.preset,
-        "variant": pipe.config.variant,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "commit": commit,
+    }
+
+
+def provenance(weights: Any, pipe: Pix2GifPipeline, settings: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, how, when, on which machine, at which commit."""
+    return {
+        **settings,
+        "steps": settings["steps"] or pipe.config.sampling_steps,
+        "sampler": settings["sampler"] or pipe.config.sampler,
+        "weights": "in memory" if isinstance(weights, Pix2GifPipeline) else str(weights),
+        "preset": pipe.config.preset,
+        "variant": pipe.config.variant,
+        **made_here(),
     }
 
 

@@ -57,6 +57,7 @@ def starting_parts(
     preset: Preset,
     *,
     vae: str | Path | AutoencoderKL | None = None,
+    text: str | Path | None = None,
     seed: int = 0,
     unet_stays: bool = False,
     tokenizer: Any = None,
@@ -65,6 +66,7 @@ def starting_parts(
     """The parts of `init`, or new ones.
 
     vae         an autoencoder, its folder or Hub id, in place of the one that comes with `init`
+    text        weights of ours whose text encoder and tokenizer to take in place of those of `init`
     seed        of what is new and random
     unet_stays  the UNet will not be trained: its output has to mean what the preset says
     tokenizer   for the reference's file, which holds none: a folder, Hub id or tokenizer (None: CLIP ViT-L/14's from the Hub)
@@ -92,6 +94,9 @@ def starting_parts(
         parts["vae"] = vae
     elif vae is not None:
         parts["vae"] = load_vae(vae, kind, place, **hub)
+    if text is not None:
+        parts |= {name: load_component(text, name) for name in ("text_encoder", "tokenizer")}
+        check_text(text, parts, preset)
     return Start(parts, preset, kind, place, None if vae is None or isinstance(vae, AutoencoderKL) else str(vae))
 
 
@@ -102,6 +107,15 @@ def load_vae(name: str | Path, kind: str, place: Path | None, **hub: Any) -> Aut
     folder = Path(name).expanduser()
     ours = name == "lite" or (folder / "vae").is_dir() or folder.name == "vae"
     return load_component(name, "vae") if ours and kind != "reference" else load_parent_vae(name, **hub)
+
+
+def check_text(text: str | Path, parts: dict[str, Any], preset: Preset) -> None:
+    """ValueError where a text encoder does not fit what reads it: c_L of another width or length."""
+    for name, found in (("text_width", "hidden_size"), ("text_tokens", "max_position_embeddings")):
+        if (value := getattr(parts["text_encoder"].config, found)) != getattr(preset, name):
+            raise ValueError(
+                f"The text encoder of {str(text)!r} has {name}={value}, the preset {getattr(preset, name)}: change the preset."
+            )
 
 
 def as_read(preset: Preset, parts: dict[str, Any]) -> Preset:

@@ -114,6 +114,7 @@ def train_model(
     out: str | Path,
     *,
     vae: str | Path | AutoencoderKL | None = None,
+    text: str | Path | None = None,
     init: str | Path | None = None,
     held_out: int = 16,
     steps: int | None = None,
@@ -128,6 +129,7 @@ def train_model(
     """Train text encoder, motion embedding, FlowNet and UNet together; saves a pipeline in `out`. Returns `fit`'s summary.
 
     vae             an autoencoder, or its folder or Hub id (None: the one of `init`); it stays as it is
+    text            weights whose text encoder and tokenizer to start from (None: those of `init`): the paper's are CLIP's
     init            what to start from, see starting.py: "lite", a folder, a Hub id, Stable Diffusion, InstructPix2Pix, the
                     reference's checkpoint; None: from scratch
     held_out        of each, validation members measured at every callback (0: none)
@@ -149,7 +151,7 @@ def train_model(
         raise ValueError(
             "only='unet' keeps the warp as it is, and there is none yet: give init, weights whose warp is trained."
         )
-    start = starting_parts(init, preset, vae=vae, seed=seed, unet_stays=only == "warp", tokenizer=tokenizer)
+    start = starting_parts(init, preset, vae=vae, text=text, seed=seed, unet_stays=only == "warp", tokenizer=tokenizer)
     parts, preset = start.parts, start.preset
     if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
         parts["flow_net"].register_to_config(interpolation=preset.interpolation)
