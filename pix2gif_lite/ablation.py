@@ -27,17 +27,10 @@ from tqdm.auto import tqdm
 
 from .checkpoints import checkpoints
 from .files import write_whole
+from .generating import Scales, drawn, generate_for, through_autoencoder
 from .latent_cache import fingerprint
 from .loading import load_component
-from .measuring import (
-    Scales,
-    drawn,
-    fidelity,
-    flow_error,
-    generate_for,
-    measured_motion,
-    through_autoencoder,
-)
+from .measuring import fidelity, flow_error, measured_motion
 from .metrics import coherency
 from .pipeline import Pix2GifPipeline
 from .presets import LITE, Preset

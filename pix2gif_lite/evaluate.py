@@ -1,7 +1,7 @@
 """Does it work? The quality table on held-out scenes and photographs: `run` measures, averages and writes it down.
 
 It returns one dict and writes it as results.json, with a Markdown table and sheets of pictures. Figures in dB are means over
-frames of each frame's dB. How frames are made and measured is in measuring.py, what the table says in report.py.
+frames of each frame's dB. How they are made is in generating.py, how measured in measuring.py, how it reads in report.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .files import write_whole
-from .measuring import best_warp, drawn, fidelity, generate_for, measure, through_autoencoder
+from .generating import drawn, generate_for, through_autoencoder
+from .measuring import best_warp, fidelity, measure
 from .metrics import coherency, psnr
 from .mixture import FAMILIES
 from .photo_moves import MOVES

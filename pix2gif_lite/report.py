@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from .generating import drawn, generate_for
 from .latent_cache import SCENES, Family
-from .measuring import drawn, generate_for
 from .pipeline import Pix2GifPipeline
 from .sheets import contact_sheet
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite import measuring
+from pix2gif_lite import generating
 from pix2gif_lite.decoder_job import DecoderJob
 from pix2gif_lite.latent_cache import cache_family, cache_scenes, fingerprint
 from pix2gif_lite.loading import PARTS, load_component
@@ -36,13 +36,13 @@ def latents(weights, tmp_path_factory):
 def test_latents_are_the_samplers_first_step_and_pictures_the_exact_frames(pipe, latents):
     scenes = sample_scenes(6, "train")
     job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, made_share=0.5, held_out=2).eval()
-    (part,) = measuring.drawn(scenes[:2], [6, 13], TINY.image_size)
+    (part,) = generating.drawn(scenes[:2], [6, 13], TINY.image_size)
     with torch.no_grad():
         source = pipe.vae.encode(part.source).latent_dist.mode().repeat_interleave(2, 0)
-        one = measuring.generate_for(pipe, part, [6, 13], 1, "dpmpp_2m")
+        one = generating.generate_for(pipe, part, [6, 13], 1, "dpmpp_2m")
         noise = torch.cat([torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(s.index)) for s in scenes[:2]])
-        prompts = [measuring.motion_prompt(s.caption, m) for s in scenes[:2] for m in (6, 13)]
-        ids = measuring.tokenize(pipe.tokenizer, prompts)
+        prompts = [generating.motion_prompt(s.caption, m) for s in scenes[:2] for m in (6, 13)]
+        ids = generating.tokenize(pipe.tokenizer, prompts)
         z = job.generated(source, ids, torch.tensor([6, 13] * 2), noise.repeat_interleave(2, 0))
         assert_close(pipe.vae.decode(z).sample.clamp(-1, 1), one.image, atol=2e-3, rtol=0)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite import measuring
+from pix2gif_lite import generating, measuring
 from pix2gif_lite.mixture import FAMILIES
 from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.pipeline import Pix2GifPipeline
@@ -36,8 +36,8 @@ def photos():
 
 @pytest.mark.parametrize(("sampler", "name"), [("dpmpp_2m", "scenes"), ("euler_ancestral", "scenes"), ("dpmpp_2m", "photos")])
 def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, sampler, name, request):
-    (part,) = measuring.drawn(request.getfixturevalue(name), [3, 12], TINY.image_size, FAMILIES[name])
-    made = measuring.generate_for(pipe, part, [3, 12], 3, sampler)
+    (part,) = generating.drawn(request.getfixturevalue(name), [3, 12], TINY.image_size, FAMILIES[name])
+    made = generating.generate_for(pipe, part, [3, 12], 3, sampler)
     for n, scene in enumerate(part.scenes):
         out = pipe(part.source[n], scene.caption, [3, 12], steps=3, sampler=sampler, seed=scene.index, detail=False)
         for k, frame in enumerate(out.frames):
@@ -47,8 +47,8 @@ def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, sampler, na
 
 
 def test_the_warp_alone_is_the_decoded_source_latent_moved_by_the_flow(pipe, scenes):
-    (part,) = measuring.drawn(scenes, [11], TINY.image_size)
-    made = measuring.generate_for(pipe, part, [11], 1, None)
+    (part,) = generating.drawn(scenes, [11], TINY.image_size)
+    made = generating.generate_for(pipe, part, [11], 1, None)
     with torch.no_grad():
         moved = warp(pipe.vae.encode(part.source).latent_dist.mode(), made.flow, interpolation=TINY.interpolation)
         expected = pipe.vae.decode(moved).sample.clamp(-1, 1)
@@ -64,17 +64,17 @@ def test_a_known_flow_is_found_again(pipe, scenes):
     how = pipe.flow_net.config
     found = measuring.search_flow(z, warp(z, known, interpolation=how.interpolation), 0 * known, how)
     assert_close(found[..., 4:12, 4:12].mean((2, 3)), known[..., 4:12, 4:12].mean((2, 3)), atol=0.05, rtol=0)
-    (part,) = measuring.drawn(scenes, [6, 11], TINY.image_size)
+    (part,) = generating.drawn(scenes, [6, 11], TINY.image_size)
     best = measuring.best_warp(pipe, part, torch.zeros(6, 2, 16, 16))
-    z, target = (measuring.encode(pipe, x).detach() for x in (part.copies, part.exact.image))
+    z, target = (generating.encode(pipe, x).detach() for x in (part.copies, part.exact.image))
     found = measuring.search_flow(z, target, torch.zeros(6, 2, 16, 16), how)
     assert (warp(z, found, interpolation=how.interpolation) - target).abs().mean() < 0.9 * (z - target).abs().mean()
     with torch.no_grad():
-        assert_close(best, measuring.decode(pipe, warp(z, found, interpolation=how.interpolation)), atol=1e-4, rtol=0)
+        assert_close(best, generating.decode(pipe, warp(z, found, interpolation=how.interpolation)), atol=1e-4, rtol=0)
 
 
 def test_exact_frames_score_best_and_copies_score_as_worked_out_by_hand(scenes):
-    (part,) = measuring.drawn(scenes, [6, 19], 64)
+    (part,) = generating.drawn(scenes, [6, 19], 64)
     perfect = measuring.fidelity(part.exact.image, part.exact)
     assert all(torch.equal(value, torch.full((6,), 100.0)) for value in perfect.values())
     copied = measuring.fidelity(part.copies, part.exact)
@@ -86,7 +86,7 @@ def test_exact_frames_score_best_and_copies_score_as_worked_out_by_hand(scenes):
 
 
 def test_photographs_are_drawn_at_rest_and_moved_and_next_to_each_other(photos):
-    (part,) = measuring.drawn(photos, [6, 19], 64, FAMILIES["photos"])
+    (part,) = generating.drawn(photos, [6, 19], 64, FAMILIES["photos"])
     assert_close(part.source, draw_moved(photos, [0, 0, 0], 64).image, atol=1 / 255 + 1e-6, rtol=0)
     levels = (part.source + 1) * 127.5
     assert_close(levels, levels.round(), atol=1e-3, rtol=0)
@@ -110,7 +110,7 @@ def test_what_comes_into_view_does_not_count_as_seen():
 
 
 def test_the_exact_flow_on_the_latent_grid_has_almost_no_error(scenes):
-    (part,) = measuring.drawn(scenes, [4, 16], 128)
+    (part,) = generating.drawn(scenes, [4, 16], 128)
     coarse = torch.nn.functional.interpolate(part.exact.flow, size=(32, 32), mode="area") * (32 / 128)
     near, none = measuring.flow_error(coarse, part.exact), measuring.flow_error(torch.zeros_like(coarse), part.exact)
     assert (near < 0.4 * none).all()
@@ -119,7 +119,7 @@ def test_the_exact_flow_on_the_latent_grid_has_almost_no_error(scenes):
 
 
 def test_measured_motion_of_exact_frames_is_what_was_asked(scenes):
-    (part,) = measuring.drawn(scenes, [3, 9], 128)
+    (part,) = generating.drawn(scenes, [3, 9], 128)
     measured = measuring.measured_motion(part.source, part.exact.image).reshape(3, 2)
     assert_close(measured, torch.tensor([3.0, 9.0]).expand(3, 2).double(), atol=0.6, rtol=0)
 

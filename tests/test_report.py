@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite.measuring import drawn
+from pix2gif_lite.generating import drawn
 from pix2gif_lite.mixture import FAMILIES
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY

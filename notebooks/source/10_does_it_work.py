@@ -64,7 +64,8 @@ pipe = Pix2GifPipeline.from_pretrained("lite")
 # every motion, and so is what moves.
 
 # %%
-from pix2gif_lite.measuring import decode, drawn, encode, measured_motion, through_autoencoder
+from pix2gif_lite.generating import decode, drawn, encode, through_autoencoder
+from pix2gif_lite.measuring import measured_motion
 from pix2gif_lite.presets import DEMO_MOTIONS
 from pix2gif_lite.scenes import sample_scenes
 from pix2gif_lite.sheets import Embedded, contact_sheet
