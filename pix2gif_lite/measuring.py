@@ -1,9 +1,10 @@
 """Every number that can be measured of generated frames where the exact answer is known.
 
     generated frames --> compared with the exact frames (fidelity), with the asked motion (coherency)
+                     --> with each other (flicker)
     exact frames     --> through E, D: the ceiling; by Lucas-Kanade: the ruler's own error
 
-Results are one number a frame: what they come to on average, and how that reads, is evaluate.py's.
+Results are one number a frame, or one a GIF: what they come to on average is summary.py's, how that reads report.py's.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from torch.nn import functional as tf
 from .generating import Drawn, decode, drawn, encode, generate_for, through_autoencoder
 from .latent_cache import SCENES, Family
 from .losses import warp_loss
-from .metrics import end_point_error, psnr, sharpness, stillness
+from .metrics import change, end_point_error, psnr, sharpness, ssim, stillness
 from .motion import motion_magnitudes
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .scenes import Frame
+from .temporal import warped_difference
 from .warping import warp
 
 
@@ -36,6 +38,39 @@ def fidelity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
         "moving_psnr": psnr(picture, exact.image, exact.moving),
         "still_psnr": psnr(picture, exact.image, ~exact.moving),
         "seen_psnr": psnr(picture, exact.image, ~exact.occluded),
+    }
+
+
+def similarity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
+    """SSIM of frames (B, 3, S, S) to the exact ones, (B,): whole picture, moving and still region. NaN as in `fidelity`."""
+    return {
+        "ssim": ssim(picture, exact.image),
+        "moving_ssim": ssim(picture, exact.image, exact.moving),
+        "still_ssim": ssim(picture, exact.image, ~exact.moving),
+    }
+
+
+def changes(picture: Tensor, exact: Frame, motions: Sequence[float]) -> dict[str, Tensor]:
+    """How frames (N K, 3, S, S) change from one motion to the next larger one, grey levels 0-255, one number a GIF, (N,).
+
+    change         mean absolute change from frame to frame
+    still_change   the same where nothing moves in either frame
+    warped_change  the same of each thing along the exact motion between the frames, where both show it
+
+    Of itself each says little: compare with the exact frames' own. NaN for a single motion.
+    """
+    K = len(motions)
+    if K < 2:
+        return dict.fromkeys(("change", "still_change", "warped_change"), torch.full((len(picture) // K,), torch.nan))
+    order = sorted(range(K), key=lambda k: motions[k])
+    frames, flows, hidden, moving = (
+        part.unflatten(0, (-1, K))[:, order] for part in (picture, exact.flow, exact.occluded, exact.moving)
+    )
+    asked = torch.tensor([float(motions[k]) for k in order])
+    return {
+        "change": change(frames),
+        "still_change": change(frames, ~moving),
+        "warped_change": warped_difference(frames, flows, hidden, asked),
     }
 
 
@@ -91,8 +126,9 @@ def measure(
     tick: Callable[[int], Any] | None = None,
     family: Family = SCENES,
 ) -> dict[str, Tensor]:
-    """Everything there is to measure of N scenes, or members of another family, at K motions, each (N, K).
+    """Everything there is to measure of N scenes, or members of another family, at K motions: (N, K), of `changes` (N, 1).
 
+    Prefixes: none ours, ceiling_ the exact frame through E and D, copy_ the source, warp_ D(z_W), exact_ the exact frame.
     NaN where a frame has nothing of the region. `tick(n)` is told when n more scenes are done.
     """
     columns: dict[str, list[Tensor]] = {}
@@ -113,7 +149,10 @@ def measure(
             pictures["warp_"] = made.warped
             values["flow_error"] = flow_error(made.flow, exact)
         for prefix, picture in pictures.items():
-            values |= {prefix + name: value for name, value in fidelity(picture, exact).items()}
+            found = fidelity(picture, exact) | similarity(picture, exact)
+            values |= {prefix + name: value for name, value in found.items()}
+        for prefix, picture in {"": made.image, "ceiling_": ceiling, "exact_": exact.image}.items():
+            values |= {prefix + name: value for name, value in changes(picture, exact, motions).items()}
         for name, value in values.items():
             columns.setdefault(name, []).append(value.reshape(len(source), -1))
         if tick:

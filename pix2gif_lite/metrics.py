@@ -33,6 +33,25 @@ def psnr(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
     return -10 * mse.clamp_min(10 ** (-BEST_PSNR / 10)).log10()
 
 
+def ssim(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
+    """Structural similarity of each picture (Wang et al. 2004, computed by torchmetrics), (B,), 1 for equal pictures.
+
+    Windows are Gaussian, sigma 1.5 px, 11 px wide; at the picture's edge it is mirrored. `where` averages the map of
+    similarities over a region: its windows look up to 5 px beyond it. Clamps as `psnr` does. Raises ValueError if the
+    shapes differ or a side is shorter than 6 px.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second to import
+
+    _same_shape(picture, exact, "pictures")
+    if min(picture.shape[-2:]) < 6:
+        raise ValueError(f"A picture of {picture.shape[-1]} x {picture.shape[-2]} px is too small: give at least 6 px a side.")
+    # as the channels of one picture: the same windows, and a convolution that is four times as fast
+    channels = [part.flatten(0, 1)[None] for part in (picture.float().clamp(-1, 1), exact.float())]
+    _, similarity = structural_similarity_index_measure(*channels, data_range=2.0, reduction="none", return_full_image=True)
+    similarity = similarity.reshape(picture.shape)
+    return region_mean(similarity, where)
+
+
 def pearson(asked: Tensor, measured: Tensor) -> Tensor:
     """Correlation along the last axis: (N, K) -> (N,). 0 where either is constant: a GIF that stands still follows nothing."""
     _same_shape(asked, measured, "motions")
@@ -75,6 +94,29 @@ def stillness(frame: Tensor, source: Tensor, still: Tensor) -> Tensor:
     return region_mean((frame.float().clamp(-1, 1) - source.float()).abs() * 127.5, still)
 
 
+def change(frames: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean absolute change from each frame to the next, grey levels 0-255: (N, K, 3, H, W) -> (N,).
+
+    Frames are in the order of their motion. `where` (N, K, 1, H, W) restricts it: to pixels that both frames count.
+    Raises ValueError for less than two frames.
+    """
+    if frames.shape[1] < 2:
+        raise ValueError("One frame has no neighbour: give at least two.")
+    frames = frames.float().clamp(-1, 1)
+    steps = (frames[:, 1:] - frames[:, :-1]).abs().mul(127.5).transpose(1, 2).flatten(2, 3)  # below each other: one picture
+    both = None if where is None else (where[:, 1:] & where[:, :-1]).transpose(1, 2).flatten(2, 3)
+    return region_mean(steps, both)
+
+
+def flicker(frames: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
+    """How much more GIFs (N, K, 3, H, W) change from frame to frame than the exact ones do, grey levels 0-255: (N,).
+
+    0 for the exact frames; negative where less changes than should. `where` as in `change`.
+    """
+    _same_shape(frames, exact, "frames")
+    return change(frames, where) - change(exact, where)
+
+
 def sharpness(picture: Tensor, where: Tensor | None = None) -> Tensor:
     """Root mean square difference between neighbouring pixels, (B,), to compare with that of a picture of the same thing.
 
@@ -84,6 +126,28 @@ def sharpness(picture: Tensor, where: Tensor | None = None) -> Tensor:
     across = picture.diff(dim=3, append=picture[..., -1:])
     down = picture.diff(dim=2, append=picture[..., -1:, :])
     return region_mean(across.square() + down.square(), where).sqrt()
+
+
+def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
+    """Squared Frechet distance of two Gaussian clouds, means (D,) and covariances (D, D): what FID and FVD report.
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)); Dowson and Landau 1982. In float64. The trace of the root is the sum
+    of the roots of the eigenvalues of A^(1/2) B A^(1/2), which is symmetric, so that no root of a tiny negative number, as
+    rounding makes them of clouds with fewer points than dimensions, turns into an imaginary part. Raises ValueError for
+    other shapes and for numbers that are not finite.
+    """
+    D = len(mean_a)
+    if mean_a.shape != (D,) or mean_b.shape != (D,) or cov_a.shape != (D, D) or cov_b.shape != (D, D):
+        shapes = ", ".join(str(tuple(part.shape)) for part in (mean_a, cov_a, mean_b, cov_b))
+        raise ValueError(f"Clouds of shapes {shapes} cannot be compared: give (D,), (D, D), (D,), (D, D).")
+    mean_a, cov_a, mean_b, cov_b = (part.double() for part in (mean_a, cov_a, mean_b, cov_b))
+    if not all(bool(part.isfinite().all()) for part in (mean_a, cov_a, mean_b, cov_b)):
+        raise ValueError("A cloud with a mean or covariance that is not finite has no distance: look at its features.")
+    values, vectors = torch.linalg.eigh(cov_a)
+    root_a = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    both = torch.linalg.eigvalsh(root_a @ cov_b @ root_a).clamp_min(0).sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * both
+    return float(distance.clamp_min(0))
 
 
 def _same_shape(a: Tensor, b: Tensor, what: str) -> None:

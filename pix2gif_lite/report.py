@@ -79,6 +79,11 @@ def look_up(results: dict[str, Any], path: str) -> Any:
     return results
 
 
+def reached(value: float, target: tuple[str, float]) -> bool:
+    """Whether a figure meets its target, one of ROWS: (">=", x), ("<=", x), or ("+-", x) for at most x from zero."""
+    return {">=": value >= target[1], "<=": value <= target[1], "+-": abs(value) <= target[1]}[target[0]]
+
+
 def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table, targets beside the figures, and below it how they were made."""
     lines = ["| | figure | target | |", "|---|---|---|---|"]
@@ -89,8 +94,7 @@ def table(results: dict[str, Any]) -> str:
         if target is not None:
             aim = f"{target[0]} {target[1]:g} {unit}".rstrip()
             if value is not None:
-                reached = {">=": value >= target[1], "<=": value <= target[1], "+-": abs(value) <= target[1]}
-                met = "met" if reached[target[0]] else "**missed**"
+                met = "met" if reached(value, target) else "**missed**"
         lines.append(f"| {label} | {shown} | {aim} | {met} |")
     made, photos = results["made"], look_up(results, "moved_photographs.photos")
     also = f" and {photos} moved photographs" if photos else ""

@@ -8,7 +8,7 @@ paper's own measure (Alg. 1): see `calibrate`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count as count_from
 from itertools import islice
@@ -29,6 +29,7 @@ from .presets import MOTION_MAX, MOTION_SIZE
 
 PROBES = (3, 7, 11, 15, 17, 20)  # motions at which `readable` tries the ruler
 SPLITS = ("train", "val", "test", "test_pairs", "test_open")
+AS_DRAWN = ("train", "test_pairs")  # whose scenes stay, readable or not
 SEARCHED = 20_000  # scenes looked through for the next one of the chosen subjects and actions
 
 
@@ -81,10 +82,9 @@ def _scene(split: str, seed: int, index: int, attempt: int = 0) -> Scene:
 
 def endless_scenes(split: str, seed: int = 0) -> Iterator[Scene]:
     """The scenes of a split in the order of `sample_scenes`, without an end, each found when it is asked for."""
-    as_drawn = split in ("train", "test_pairs")
     for index in count_from(0):
         tries = (_scene(split, seed, index, k) for k in count_from(0))
-        yield next(scene for scene in tries if as_drawn or readable(scene))
+        yield next(scene for scene in tries if split in AS_DRAWN or readable(scene))
 
 
 def sample_scenes(
@@ -119,15 +119,24 @@ def _chosen(count: int, split: str, seed: int, subjects, actions) -> list[Scene]
         plays = all(subjects is None or actor.subject in subjects for actor in scene.actors)
         return plays and all(actions is None or actor.action in actions for actor in scene.actors)
 
+    return scenes_where(count, split, fits, f"of only {subjects or 'any'} that {actions or 'act'}", seed)
+
+
+def scenes_where(count: int, split: str, fits: Callable[[Scene], bool], what: str, seed: int = 0) -> list[Scene]:
+    """The first `count` scenes of a split for which `fits` is True. Only scenes that fit are drawn to see if they are readable.
+
+    They are scenes of `sample_scenes(..., split, seed)`, at their own index. `what` names them in the ValueError where none of
+    20,000 scenes on end fits: "Split test has no scenes {what}."
+    """
     found: list[Scene] = []
     index, last = 0, -1  # of the scene looked at, and of the last one found
     while len(found) < count:
         scene = _scene(split, seed, index)
-        if fits(scene) and (split in ("train", "test_pairs") or readable(scene)):
+        if fits(scene) and (split in AS_DRAWN or readable(scene)):
             found.append(scene)
             last = index
         elif index - last > SEARCHED:
-            raise ValueError(f"Split {split} has no scenes of only {subjects or 'any'} that {actions or 'act'}.")
+            raise ValueError(f"Split {split} has no scenes {what}.")
         index += 1
     return found
 

@@ -45,7 +45,7 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError("--decoder-only is for `train autoencoder --init W`: there is no trained encoder to keep.")
     check_folder(out)
     model_only = {"--lora": args.lora, "--cache-text": args.cache_text, "--perceptual": args.perceptual}
-    model_only |= {"--push": args.push, "--tokenizer": args.tokenizer}
+    model_only |= {"--push": args.push, "--tokenizer": args.tokenizer, "--text": args.text}
     if given := [flag for flag, value in model_only.items() if value and args.what != "model"]:
         raise ValueError(f"{given[0]} is for `train model`: leave it out.")
     if args.lora and args.only == "warp":
@@ -60,7 +60,7 @@ def train(args: argparse.Namespace) -> None:
 
     if args.push:
         check_push(args.push)
-    for weights in filter(None, (args.vae, args.through)):
+    for weights in filter(None, (args.vae, args.through, args.text)):
         resolve_weights(weights)
     _, start = kind_of(args.init)
     if start is not None and start.resolve() == out.resolve():
@@ -85,7 +85,7 @@ def train(args: argparse.Namespace) -> None:
     optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes, "only": args.only}
     optional |= {"photos": args.photos, "mix": mix, "data": None if autoencoder else args.data}
     optional |= {"micro_batch": args.micro_batch, "lora_rank": args.lora, "cache_text": args.cache_text or None}
-    optional |= {"tokenizer": args.tokenizer}
+    optional |= {"tokenizer": args.tokenizer, "text": args.text}
     common |= {name: value for name, value in optional.items() if value is not None}
     try:
         with out_of_memory(ADVICE):  # also while weights move to the device, and data are encoded

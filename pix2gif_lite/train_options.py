@@ -23,6 +23,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="what `curate` wrote; autoencoder: also a folder of pictures")
     text = "model: a trained autoencoder, folder or Hub id (default: of --init; for lite, the shipped)"
     parser.add_argument("--vae", metavar="DIR", help=text)
+    text = "model: weights of ours whose text encoder and tokenizer to start from (default: those of --init)"
+    parser.add_argument("--text", metavar="W", help=text)
     parser.add_argument("--init", metavar="W", help=INIT)
     text = "model: for the reference's .ckpt, which holds none (default: CLIP ViT-L/14's, from the Hub)"
     parser.add_argument("--tokenizer", metavar="DIR", help=text)

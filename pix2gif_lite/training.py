@@ -172,7 +172,7 @@ def train_model(
     job = ModelJob(preset, model, parts["tokenizer"], vae, latents, seed, val, only, **more)
     training = {k: v for k, v in asdict(preset).items() if k not in SAMPLING_FIELDS}
     settings = {"job": "model", "preset": _plain(training), "batch_size": run.batch_size, "seed": seed}
-    settings |= {"autoencoder": known_by, "only": only, "lora_rank": lora_rank} | data.settings()
+    settings |= {"autoencoder": known_by, "only": only, "lora_rank": lora_rank, "text": text and str(text)} | data.settings()
     summary = fit(job, run, settings)
     if lora_rank:
         merge_lora(parts["unet"])

@@ -33,6 +33,28 @@ def line_chart(
 ) -> Image.Image:
     """Curves by name, each (x, y). `log`: "x", "y" or "xy"; `diagonal`: the line y = x; `marker`: matplotlib's, "o"."""
     figure, (axis,) = _figure(1, 1, 5.2, 3.2)
+    _lines(axis, series, xlabel, ylabel, title, log, diagonal, marker)
+    return _picture_of(figure)
+
+
+def line_charts(charts: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
+    """Charts beside each other as a picture file, each given by the arguments of `line_chart`; returns its path."""
+    figure, axes = _figure(1, len(charts), 4.2, 3.2)
+    for axis, chart in zip(axes, charts, strict=True):
+        _lines(axis, **chart)
+    return _save(figure, out)
+
+
+def _lines(
+    axis: Any,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log: str = "",
+    diagonal: bool = False,
+    marker: str = "",
+) -> None:
     for (name, (x, y)), colour in zip(series.items(), itertools.cycle(COLOURS)):
         axis.plot(np.asarray(x, float), np.asarray(y, float), label=name, color=colour, marker=marker, markersize=4)
     if diagonal:
@@ -43,7 +65,6 @@ def line_chart(
         getattr(axis, f"set_{letter}scale")("log")
     if any(series):
         axis.legend(frameon=False, fontsize=8)
-    return _picture_of(figure)
 
 
 def bar_chart(values: Mapping[str, float], ylabel: str = "", title: str = "") -> Image.Image:

@@ -182,6 +182,8 @@ def test_motion_outside_the_trained_range_is_a_note(generate, capsys):
         (["train", "autoencoder", "--out", "x", "--mix", "scenes=1"], "--mix"),
         (["train", "autoencoder", "--out", "x", "--data", "nowhere"], "'nowhere'"),
         (["train", "autoencoder", "--out", "x", "--vae", "y"], "--vae"),
+        (["train", "autoencoder", "--out", "x", "--text", "lite"], "--text"),
+        (["train", "--out", "x", "--text", "no-such-weights"], "'no-such-weights'"),
         (["train", "--out", "x", "--vae", "no-such-weights"], "'no-such-weights'"),
         (["train", "--out", "x", "--init", "no-such-weights"], "'no-such-weights'"),
         (["train", "--out", "/proc/x"], "'/proc'"),

@@ -755,3 +755,28 @@ def test_a_mixture_resumes_to_the_bit(model_run, vae, tmp_path):
     with pytest.raises(ValueError, match="there are none"):
         train_model(TINY, tmp_path / "none", vae=vae, mix={"photos": 1}, steps=1)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_text_encoder_to_start_from_and_data_of_their_own_seed(model_run, vae, tmp_path):
+    """As the ablation does: another seed's weights on the same latents, with a text encoder that can read already."""
+    before, _ = model_run
+    options = dict(QUICK, vae=vae, scenes=6, targets=2, held_out=2, latents=before / "latents", data_seed=0)
+    read = load_component(before, "text_encoder").state_dict()
+    rate = dict(learning_rate=1e-12, weight_decay=0.0)  # one step that moves nothing
+    train_model(TINY, tmp_path / "a", text=before, seed=5, steps=1, **rate, **options)
+    train_model(TINY, tmp_path / "b", seed=5, steps=1, **rate, **options)
+    ours, theirs = (load_component(tmp_path / name, "text_encoder").state_dict() for name in "ab")
+    for name, value in read.items():
+        torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=0)
+    assert any(not torch.equal(theirs[name], value) for name, value in read.items())
+    assert load_component(tmp_path / "a", "tokenizer").get_vocab() == load_component(before, "tokenizer").get_vocab()
+    unets = [load_component(tmp_path / name, "unet").state_dict() for name in "ab"]
+    assert all(torch.allclose(unets[0][name], unets[1][name], atol=1e-6) for name in unets[0])  # the seed's, in both
+    assert f"| text | {before.name} |" in (tmp_path / "a" / "README.md").read_text()
+    again = options | {"seed": 5, "steps": 2, "resume": True}
+    with pytest.raises(ValueError, match="started with another data_seed"):
+        train_model(TINY, tmp_path / "a", text=before, **again | {"data_seed": 1, "latents": None})
+    with pytest.raises(ValueError, match="started with another text"):
+        train_model(TINY, tmp_path / "a", text="lite", **again)
+    with pytest.raises(ValueError, match="text_width=256, the preset 512"):
+        train_model(TINY.with_changes(text_width=512), tmp_path / "c", text=before, steps=1, **options)

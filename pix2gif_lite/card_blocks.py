@@ -1,0 +1,104 @@
+"""What the card of the shipped weights says in its blocks: tables, lists and counts, all worked out from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import ablation_report
+from .report import ROWS, look_up, reached, table
+
+NOT_YET = "Not there yet"  # how every block begins that has nothing to show
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What figures and pictures there are: results.json, ablation.json (None: not there), names of pictures."""
+
+    results: dict[str, Any]
+    ablation: dict[str, Any] | None = None
+    pictures: frozenset[str] = frozenset()
+
+
+def targets(sources: Sources) -> str:
+    """How many targets of the table are met, and which are not."""
+    rows = [(label, look_up(sources.results, path), unit, aim) for label, path, unit, aim in ROWS if aim is not None]
+    known = [row for row in rows if row[1] is not None]
+    missed = [row for row in known if not reached(row[1], row[3])]
+    lines = [f"Of {len(known)} targets {len(known) - len(missed)} are met" + (". Missed:\n" if missed else ".")]
+    for label, value, unit, (sign, aim) in missed:
+        lines.append(f"- {label}: {f'{value:.3f} {unit}'.strip()}, where {sign} {f'{aim:g} {unit}'.strip()} was wanted")
+    return "\n".join(lines)
+
+
+def by_motion(sources: Sources) -> str:
+    """A column for each motion: dB below E/D alone, and the motion that was measured."""
+    rows, head = [], list(sources.results["by_motion"])
+    for name, path, key in (
+        ("scenes, whole picture", "by_motion", "psnr"),
+        ("scenes, moving region", "by_motion", "moving_psnr"),
+        ("photographs, where the frame shows what the source shows", "moved_photographs.by_motion", "seen_psnr"),
+    ):
+        frames = look_up(sources.results, path) or {}
+        if frames:
+            rows.append([f"{name}: below E/D alone, dB", *(_minus(frames[m]["ceiling_" + key], frames[m][key]) for m in head)])
+    for name, path in (("scenes", "by_motion"), ("photographs", "moved_photographs.by_motion")):
+        frames = look_up(sources.results, path) or {}
+        if frames:
+            rows.append([f"{name}: motion measured, px", *(_minus(frames[m]["measured"]) for m in head)])
+    return _markdown(["asked for m =", *head], rows)
+
+
+def by_move(sources: Sources) -> str:
+    """Moved photographs by kind of move, the worst last."""
+    kinds = look_up(sources.results, "moved_photographs.by_move")
+    if not kinds:
+        return f"{NOT_YET}: no photographs were measured."
+    rows = sorted(kinds.items(), key=lambda item: item[1]["seen_gap_db"])
+    cells = [[kind, str(r["photos"]), _minus(r["seen_gap_db"]), f"{r['pearson']:.3f}", _minus(r["rmse"])] for kind, r in rows]
+    return _markdown(["kind of move", "photographs", "below E/D alone, dB", "Pearson a GIF", "RMSE a GIF, px"], cells)
+
+
+def studies(sources: Sources) -> str:
+    """The tables of the studies, as `studies_report` writes them."""
+    if not sources.results.get("studies"):
+        return f"{NOT_YET}: results.json holds no studies."
+    from . import studies_report
+
+    return studies_report.studies_markdown(sources.results["studies"])
+
+
+def ablation(sources: Sources) -> str:
+    """The tables of the ablation, and below them how they were made."""
+    if sources.ablation is None:
+        return f"{NOT_YET}: no ablation.json lies beside the weights."
+    tables = (ablation_report.table(sources.ablation, of) for of in ("curve", "gif"))
+    return "\n\n".join([*tables, ablation_report.own_table(sources.ablation), ablation_report.notes(sources.ablation)])
+
+
+def verdicts(sources: Sources) -> str:
+    """What the ablation says, a line for each comparison."""
+    if sources.ablation is None:
+        return f"{NOT_YET}: no ablation.json lies beside the weights."
+    lines = ablation_report.verdicts(sources.ablation)
+    return "\n".join(f"- {line}" for line in lines) or f"{NOT_YET}: too few variants are trained to compare any."
+
+
+BLOCKS: dict[str, Callable[[Sources], str]] = {
+    "quality": lambda sources: table(sources.results),
+    "targets": targets,
+    "by-motion": by_motion,
+    "by-move": by_move,
+    "studies": studies,
+    "ablation": ablation,
+    "verdicts": verdicts,
+}
+
+
+def _minus(value: float | None, other: float = 0.0) -> str:
+    return "" if value is None or other is None else f"{value - other:.2f}"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
