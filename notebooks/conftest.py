@@ -7,7 +7,9 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
 os.environ.setdefault("PIX2GIF_MINUTES", "0.7")  # of notebook 07's training, which by itself takes 1.4
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two notebooks run at once: threads that wait must not spin
+if os.environ["PIX2GIF_PROFILE"] == "cpu":  # as many notebooks as cores run at once, and a second thread each would mostly wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # and threads that wait must not spin
 
 
 def pytest_collection_modifyitems(items):

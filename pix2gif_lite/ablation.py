@@ -110,8 +110,8 @@ def run(
     if seeds < 1:
         raise ValueError(f"{seeds} seeds are none: give at least 1.")
     budget, out = Budget() if budget is None else budget, Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     results = _begin(out, budget, preset, start)
+    out.mkdir(parents=True, exist_ok=True)
     todo = [(setting, seed) for seed in range(seeds) for setting in SETTINGS if setting.name in names]
     with tqdm(total=len(todo), unit="run", desc="ablation", disable=not progress) as bar:
         for setting, seed in todo:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import ablation_report
+from .ablation_claims import verdicts as claims
+from .ablation_report import notes, own_table
+from .ablation_report import table as ablation_table
 from .report import ROWS, look_up, reached, table
+from .studies_report import studies_markdown
 
 NOT_YET = "Not there yet"  # how every block begins that has nothing to show
 
@@ -64,24 +67,22 @@ def studies(sources: Sources) -> str:
     """The tables of the studies, as `studies_report` writes them."""
     if not sources.results.get("studies"):
         return f"{NOT_YET}: results.json holds no studies."
-    from . import studies_report
-
-    return studies_report.studies_markdown(sources.results["studies"])
+    return studies_markdown(sources.results["studies"])
 
 
 def ablation(sources: Sources) -> str:
     """The tables of the ablation, and below them how they were made."""
     if sources.ablation is None:
         return f"{NOT_YET}: no ablation.json lies beside the weights."
-    tables = (ablation_report.table(sources.ablation, of) for of in ("curve", "gif"))
-    return "\n\n".join([*tables, ablation_report.own_table(sources.ablation), ablation_report.notes(sources.ablation)])
+    tables = (ablation_table(sources.ablation, of) for of in ("curve", "gif"))
+    return "\n\n".join([*tables, own_table(sources.ablation), notes(sources.ablation)])
 
 
 def verdicts(sources: Sources) -> str:
     """What the ablation says, a line for each comparison."""
     if sources.ablation is None:
         return f"{NOT_YET}: no ablation.json lies beside the weights."
-    lines = ablation_report.verdicts(sources.ablation)
+    lines = claims(sources.ablation)
     return "\n".join(f"- {line}" for line in lines) or f"{NOT_YET}: too few variants are trained to compare any."
 
 

@@ -15,7 +15,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_slider(parser, "--steps", "steps", None, "the weights' own")
     parser.add_argument("--sampler", metavar="NAME", help="dpmpp_2m or euler_ancestral (default: the weights' own)")
     ablation = parser.add_argument_group("the paper's ablation: variants trained anew and compared")
-    text = "train and measure the variants of section 4.3 below --out, then write ablation.json there; goes on where it stopped"
+    text = "train and measure the variants of section 4.3 below --out, then report on them there; goes on where it stopped"
     ablation.add_argument("--ablation", action="store_true", help=text)
     text = (
         "which, by comma (default: all): base, motion-embed, warp, warp-add, warp-concat, full; source, absolute, paper-losses"
@@ -24,3 +24,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     ablation.add_argument("--seeds", type=number("seeds", 1, 100, True), metavar="N", help="runs of each (default: 3)")
     text = "training samples a run (default: 8000, about 8 minutes on two cores)"
     ablation.add_argument("--samples", type=number("samples", 16, 1e9, True), metavar="N", help=text)
+    videos = parser.add_argument_group("the paper's zero-shot table: generated clips beside a folder of real ones")
+    text = "measure FVD, CLIPSim and PIC on this folder of videos, and write Table 1 into --out; goes on where it stopped"
+    videos.add_argument("--videos", metavar="DIR", help=text)
+    videos.add_argument("--layout", metavar="NAME", help="how the folder is made: ucf101 or msrvtt")
+    videos.add_argument("--count", type=number("count", 1, 1e6, True), metavar="N", help="clips (default: 2048)")
+    text = "msrvtt: the JSON or CSV with the captions (default: those that lie in the folder)"
+    videos.add_argument("--annotations", metavar="FILE", help=text)
+    videos.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")

@@ -4,7 +4,7 @@
                      \\-> z_W through D: the warp alone
     exact frames     --> E, D: the ceiling, what no generated frame can pass
 
-Frames are the raw output of D, without the detail that the pipeline adds for users. How good they are is measuring.py's.
+Frames are what D makes; `with_detail` turns them into what the pipeline gives its users. How good they are is measuring.py's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .branches import make_branches
+from .canvas import add_detail, explained
 from .diffusion import alphas_cumprod, sigmas_for
 from .guidance import needed_predictions
 from .latent_cache import SCENES, Family
@@ -43,6 +44,7 @@ class Generated(NamedTuple):
     image: Tensor  # (N K, 3, S, S) in [-1, 1]
     warped: Tensor | None  # D(z_W), the warp without the diffusion; None for the variants without a warp
     flow: Tensor  # F, (N K, 2, h, w), backward, in latent cells
+    unclamped: Tensor  # `image` as D leaves it: what the pipeline's detail is added to
 
 
 @torch.inference_mode()
@@ -61,7 +63,7 @@ def generate(
 
     The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw, or have their own
     (`noise` "independent"), as the pipeline's do. `scales`: s_I, s_T and s_M (None: the weights' own, without s_M). S as the
-    pipeline's work size; motions > 0.
+    pipeline's work size. Motion 0 is made as any other, where the pipeline would return the picture.
     """
     c, model, K = pipe.config, pipe.model, len(motions)
     dtype, device, scaling = pipe.unet.dtype, pipe.unet.device, pipe.vae.config.scaling_factor
@@ -93,7 +95,8 @@ def generate(
     z_W = branches["full"].z_W
     if z_W is not None:
         z_W = decode(pipe, z_W / pipe.image_scale)
-    return Generated(decode(pipe, z / scaling), z_W, flow.cpu())
+    frames = unclamped(pipe, z / scaling)
+    return Generated(frames.clamp(-1, 1), z_W, flow.cpu(), frames)
 
 
 def encode(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
@@ -103,14 +106,32 @@ def encode(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
 
 def decode(pipe: Pix2GifPipeline, latents: Tensor) -> Tensor:
     """D of unscaled latents, clamped as a saved frame is, float32 on the CPU."""
-    parts = [pipe.vae.decode(part.to(pipe.vae.dtype)).sample for part in latents.split(16)]
-    return torch.cat(parts).float().clamp(-1, 1).cpu()
+    return unclamped(pipe, latents).clamp(-1, 1)
+
+
+def unclamped(pipe: Pix2GifPipeline, latents: Tensor) -> Tensor:
+    """D of unscaled latents as it comes, float32 on the CPU."""
+    return torch.cat([pipe.vae.decode(part.to(pipe.vae.dtype)).sample for part in latents.split(16)]).float().cpu()
 
 
 @torch.inference_mode()
 def through_autoencoder(pipe: Pix2GifPipeline, pictures: Tensor) -> Tensor:
     """D(E(x)) of pictures (B, 3, S, S): the best that any frame decoded by D can be."""
     return decode(pipe, encode(pipe, pictures.to(pipe.vae.device)))
+
+
+@torch.inference_mode()
+def with_detail(pipe: Pix2GifPipeline, source: Tensor, made: Generated) -> Tensor:
+    """The frames (N K, 3, S, S) as users get them: plus what E and D lose of the sources (N, 3, S, S), carried by the flow.
+
+    The pipeline's `detail`: it is added where the flow explains a frame. For the variants without a warp there is none.
+    """
+    decoded, K = unclamped(pipe, encode(pipe, source.to(pipe.vae.device))), len(made.image) // len(source)
+    frames = []
+    for k, (frame, flow) in enumerate(zip(made.unclamped.split(1), made.flow.split(1), strict=True)):
+        still, picture = decoded[k // K, None], source[k // K, None].cpu()
+        frames.append(add_detail(frame, picture - still, flow, explained(frame, still, flow)))
+    return torch.cat(frames).clamp(-1, 1)
 
 
 class Drawn(NamedTuple):

@@ -70,7 +70,8 @@ def wanted(hub_id: str, names: list[str], part: str | None = None) -> list[str]:
     kept = list(filter_repo_objects(names, allow_patterns=_patterns(part), ignore_patterns=LEFT))
     if part is not None:
         kept = [name for name in kept if name.count("/") == depth]
-    for folder in {Path(name).parent for name in names if name.endswith(PICKLES)}:
+    pickles = {Path(name).parent for name in names if name.endswith(PICKLES)} if part != "tokenizer" else ()  # has no weights
+    for folder in pickles:
         here = [name for name in kept if Path(name).parent == folder]
         if any(name.endswith("config.json") for name in here) and not any(name.endswith(".safetensors") for name in here):
             raise ValueError(

@@ -9,22 +9,22 @@ Results are one number a frame, or one a GIF: what they come to on average is su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as tf
 
-from .generating import Drawn, decode, drawn, encode, generate_for, through_autoencoder
+from .generating import Drawn, decode, drawn, encode, generate_for, through_autoencoder, with_detail
 from .latent_cache import SCENES, Family
 from .losses import warp_loss
-from .metrics import change, end_point_error, psnr, sharpness, ssim, stillness
+from .metrics import change, end_point_error, psnr, region_mean, sharpness, ssim_map, stillness
 from .motion import motion_magnitudes
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .scenes import Frame
-from .temporal import warped_difference
+from .temporal import neighbours, warped_difference
 from .warping import warp
 
 
@@ -43,35 +43,40 @@ def fidelity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
 
 def similarity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:
     """SSIM of frames (B, 3, S, S) to the exact ones, (B,): whole picture, moving and still region. NaN as in `fidelity`."""
+    windows = ssim_map(picture, exact.image)
     return {
-        "ssim": ssim(picture, exact.image),
-        "moving_ssim": ssim(picture, exact.image, exact.moving),
-        "still_ssim": ssim(picture, exact.image, ~exact.moving),
+        "ssim": region_mean(windows),
+        "moving_ssim": region_mean(windows, exact.moving),
+        "still_ssim": region_mean(windows, ~exact.moving),
     }
 
 
-def changes(picture: Tensor, exact: Frame, motions: Sequence[float]) -> dict[str, Tensor]:
+def changes(pictures: Mapping[str, Tensor], exact: Frame, motions: Sequence[float]) -> dict[str, Tensor]:
     """How frames (N K, 3, S, S) change from one motion to the next larger one, grey levels 0-255, one number a GIF, (N,).
 
     change         mean absolute change from frame to frame
-    still_change   the same where nothing moves in either frame
+    still_change   the same where nothing moves in either frame; soft edges of what moves reach into it
     warped_change  the same of each thing along the exact motion between the frames, where both show it
 
-    Of itself each says little: compare with the exact frames' own. NaN for a single motion.
+    The names of `pictures` stand before: {"": ..., "exact_": ...}. Of itself each says little: compare with the exact
+    frames' own. NaN for a single motion.
     """
-    K = len(motions)
+    K, found = len(motions), {}
     if K < 2:
-        return dict.fromkeys(("change", "still_change", "warped_change"), torch.full((len(picture) // K,), torch.nan))
+        nothing = torch.full((len(exact.image),), torch.nan)
+        return {which + kind: nothing for which in pictures for kind in ("change", "still_change", "warped_change")}
     order = sorted(range(K), key=lambda k: motions[k])
-    frames, flows, hidden, moving = (
-        part.unflatten(0, (-1, K))[:, order] for part in (picture, exact.flow, exact.occluded, exact.moving)
-    )
-    asked = torch.tensor([float(motions[k]) for k in order])
-    return {
-        "change": change(frames),
-        "still_change": change(frames, ~moving),
-        "warped_change": warped_difference(frames, flows, hidden, asked),
-    }
+
+    def rising(frames: Tensor) -> Tensor:
+        return frames.unflatten(0, (-1, K))[:, order]
+
+    still = ~rising(exact.moving)
+    flow = neighbours(rising(exact.flow), rising(exact.occluded), torch.tensor([float(motions[k]) for k in order]))
+    for which, frames in pictures.items():
+        gifs = rising(frames)
+        found |= {which + "change": change(gifs), which + "still_change": change(gifs, still)}
+        found[which + "warped_change"] = warped_difference(gifs, *flow)
+    return found
 
 
 def measured_motion(source: Tensor, frames: Tensor) -> Tensor:
@@ -128,7 +133,8 @@ def measure(
 ) -> dict[str, Tensor]:
     """Everything there is to measure of N scenes, or members of another family, at K motions: (N, K), of `changes` (N, 1).
 
-    Prefixes: none ours, ceiling_ the exact frame through E and D, copy_ the source, warp_ D(z_W), exact_ the exact frame.
+    Prefixes: none ours, ceiling_ the exact frame through E and D, copy_ the source, warp_ D(z_W), detail_ ours with the
+    pipeline's detail, exact_ the exact frame.
     NaN where a frame has nothing of the region. `tick(n)` is told when n more scenes are done.
     """
     columns: dict[str, list[Tensor]] = {}
@@ -146,13 +152,12 @@ def measure(
         }
         pictures = {"": made.image, "ceiling_": ceiling, "copy_": part.copies}
         if made.warped is not None:
-            pictures["warp_"] = made.warped
+            pictures |= {"warp_": made.warped, "detail_": with_detail(pipe, source, made)}
             values["flow_error"] = flow_error(made.flow, exact)
         for prefix, picture in pictures.items():
             found = fidelity(picture, exact) | similarity(picture, exact)
             values |= {prefix + name: value for name, value in found.items()}
-        for prefix, picture in {"": made.image, "ceiling_": ceiling, "exact_": exact.image}.items():
-            values |= {prefix + name: value for name, value in changes(picture, exact, motions).items()}
+        values |= changes({"": made.image, "ceiling_": ceiling, "exact_": exact.image}, exact, motions)
         for name, value in values.items():
             columns.setdefault(name, []).append(value.reshape(len(source), -1))
         if tick:

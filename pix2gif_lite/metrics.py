@@ -34,11 +34,18 @@ def psnr(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 def ssim(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
-    """Structural similarity of each picture (Wang et al. 2004, computed by torchmetrics), (B,), 1 for equal pictures.
+    """Structural similarity of each picture (Wang et al. 2004), (B,), 1 for equal pictures: the mean of `ssim_map`.
 
-    Windows are Gaussian, sigma 1.5 px, 11 px wide; at the picture's edge it is mirrored. `where` averages the map of
-    similarities over a region: its windows look up to 5 px beyond it. Clamps as `psnr` does. Raises ValueError if the
-    shapes differ or a side is shorter than 6 px.
+    `where` restricts it to a region, whose windows look up to 5 px beyond it. Raises ValueError as `ssim_map` does.
+    """
+    return region_mean(ssim_map(picture, exact), where)
+
+
+def ssim_map(picture: Tensor, exact: Tensor) -> Tensor:
+    """The similarity of the windows around each pixel, (B, 3, H, W), computed by torchmetrics.
+
+    Windows are Gaussian, sigma 1.5 px, 11 px wide; beyond the picture's edge it is mirrored. Clamps as `psnr` does. Raises
+    ValueError if the shapes differ or a side is shorter than 6 px.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second to import
 
@@ -48,8 +55,7 @@ def ssim(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
     # as the channels of one picture: the same windows, and a convolution that is four times as fast
     channels = [part.flatten(0, 1)[None] for part in (picture.float().clamp(-1, 1), exact.float())]
     _, similarity = structural_similarity_index_measure(*channels, data_range=2.0, reduction="none", return_full_image=True)
-    similarity = similarity.reshape(picture.shape)
-    return region_mean(similarity, where)
+    return similarity.reshape(picture.shape)
 
 
 def pearson(asked: Tensor, measured: Tensor) -> Tensor:

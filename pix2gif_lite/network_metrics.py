@@ -16,9 +16,7 @@ Pictures are (..., 3, S, S) in [-1, 1]; the networks see them in 256 grey levels
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from torch.nn import functional as tf
 from .canvas import to_pil
 from .files import temporary_name
 from .hub import fetch
-from .loading import no_advice, no_bars
+from .loading import load_part, no_advice
 from .reach import NotInReach, checkpoints, package, weights
 
 AT_ONCE = 16  # pictures
@@ -59,7 +57,7 @@ class LPIPS:
         self.metric.reset()
         for a, b in zip(frames.split(AT_ONCE), exact.split(AT_ONCE), strict=True):
             self.metric.update(*(_grey_levels(part).to(self.metric.device) / 127.5 - 1 for part in (a, b)))
-        return self.metric.compute().cpu()
+        return self.metric.compute().reshape(-1).cpu()
 
 
 class PIC:
@@ -77,7 +75,7 @@ class PIC:
         place = Path(hub) / "dreamsim"
         new = temporary_name(place)
         try:
-            with weights(f"unpack dreamsim_ensemble_checkpoint.zip into {place}"), redirect_stdout(sys.stderr):
+            with weights(f"unpack dreamsim_ensemble_checkpoint.zip into {place}"):
                 if not place.is_dir():  # whole or absent
                     place.parent.mkdir(parents=True, exist_ok=True)
                     download_weights(str(new), "ensemble")
@@ -92,7 +90,9 @@ class PIC:
     @torch.inference_mode()
     def __call__(self, first: Tensor, frames: Tensor) -> Tensor:
         """Of each GIF, frames (N, K, 3, S, S) and first pictures (N, 3, S, S): (N,). Raises ValueError for other shapes."""
-        _same_pictures(first, frames[:, 0] if frames.ndim == 5 else frames)
+        if frames.ndim != 5:
+            raise ValueError(f"Frames of shape {tuple(frames.shape)} are no GIFs: give (N, K, 3, S, S).")
+        _same_pictures(first, frames[:, 0])
         return torch.stack([self._similar(*gif) for gif in zip(first, frames, strict=True)])
 
     def _similar(self, first: Tensor, frames: Tensor) -> Tensor:
@@ -113,12 +113,11 @@ class CLIPSim:
     def __init__(self, clip: str = CLIP, device: str | torch.device = "cpu") -> None:
         with package("torchmetrics"), no_advice():
             from torchmetrics.multimodal.clip_score import CLIPScore
-            from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+            from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
         with weights():
             folders = [Path(clip) if Path(clip).is_dir() else fetch(clip, part=part) for part in CLIP_PARTS]
-            with no_bars():
-                network = CLIPModel.from_pretrained(folders[0], use_safetensors=True, local_files_only=True).eval()
-                tokenizer = AutoTokenizer.from_pretrained(folders[1], local_files_only=True)
+            network = load_part(CLIPModel, folders[0])
+            tokenizer = CLIPTokenizer.from_pretrained(folders[1], local_files_only=True)
             side = network.config.vision_config.image_size
             pictures = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
             words = network.config.text_config.max_position_embeddings

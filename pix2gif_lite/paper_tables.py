@@ -10,9 +10,6 @@ from typing import NamedTuple
 
 # Of the frames of a generated clip in Table 1: 2 to 11 without 7 and 10, then each whole number to 19.
 ZERO_SHOT_MOTIONS = (2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19)
-ZERO_SHOT_VIDEOS = 2048  # clips of each data set
-CLIP_FRAMES = 16  # frames of a clip, real or generated
-CLIP_STRIDE = 3  # of a real clip: every third frame of the video
 
 
 class ZeroShot(NamedTuple):

@@ -6,10 +6,13 @@ no network, a silent server, a damaged file) ends in one kind of error, within s
 
 from __future__ import annotations
 
+import pickle
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 import torch
 
@@ -37,16 +40,17 @@ def package(name: str) -> Iterator[None]:
 def weights(advice: str = "") -> Iterator[None]:
     """Weights are fetched and loaded inside. Raises NotInReach, which ends in the advice, where that fails.
 
-    Meanwhile no server may be silent for longer than TIMEOUT seconds.
+    Meanwhile no server may be silent for longer than TIMEOUT seconds, and what the packages print goes to stderr.
     """
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except MemoryError:
         raise
     except Exception as error:  # no network, no space, a damaged file, a page in its place
-        parts = (f"weights not in reach: {reason(error).rstrip('.')}", advice)
+        parts = (f"weights not in reach: {_why(error)}", advice)
         raise NotInReach(": ".join(part for part in parts if part)) from error
     finally:
         socket.setdefaulttimeout(patience)
@@ -55,3 +59,14 @@ def weights(advice: str = "") -> Iterator[None]:
 def checkpoints() -> Path:
     """The folder where torch.hub, and torchvision with it, keep the files they download."""
     return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _why(error: Exception) -> str:
+    """What happened, where the error's own words tell little, or advise to load what must not be loaded."""
+    if isinstance(error, HTTPError):
+        return f"the server answers with status {error.code}"
+    if isinstance(error, URLError):
+        return f"there is no connection ({error.reason})"
+    if isinstance(error, pickle.UnpicklingError):
+        return "the file is damaged, or holds more than tensors"
+    return reason(error).rstrip(".")

@@ -9,7 +9,8 @@ results.json and ablation.json, which lie beside the weights, so that no figure 
 
     python -m pix2gif_lite.shipped_card pix2gif_lite/weights/lite [--from DIR ...] [--also README.md]
 
-`--from` first copies what the card needs from folders that `evaluate --out` wrote: the JSON as it is, pictures as WebP.
+`--from` first copies what the card needs from folders that `evaluate --out` wrote: the JSON, pictures as WebP. In the commands
+that the JSON holds, folders are cut down to their last name: where they lie is nobody's business.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import io
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +112,7 @@ def header(results: dict[str, Any]) -> str:
         if (value := look_up(results, path)) is not None
     ]
     about = {"library_name": "diffusers", "pipeline_tag": "image-to-video", "language": "en", "tags": TAGS}
-    data = ModelCardData(license="apache-2.0", model_name="Pix2Gif Lite", eval_results=found, **about)
+    data = ModelCardData(license="apache-2.0", model_name="Pix2Gif Lite", eval_results=found or None, **about)
     return f"---\n{data.to_yaml()}\n---\n"
 
 
@@ -175,7 +177,7 @@ def _copies(folder: Path, card: str, others: Sequence[Path], quality: int) -> di
         jsons = [other / name for name in (RESULTS, ABLATION) if (other / name).is_file()]
         if not jsons:
             raise FileNotFoundError(f"{str(other)!r} holds neither {RESULTS} nor {ABLATION}: give what `evaluate --out` made.")
-        found |= {folder / path.name: path.read_bytes() for path in jsons}
+        found |= {folder / path.name: _without_places(path.read_bytes()) for path in jsons}
         for name in re.findall(r"<!-- results:picture ([\w-]+)\.webp ", card):
             for path in (other / f"{name}.png", other / f"{name}.webp"):
                 if path.is_file():  # WebP as it is: to lose twice would show
@@ -187,6 +189,17 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"There is no {str(path)!r}: give a folder with a card in it, or a Markdown file.")
     return path.read_text(encoding="utf-8")
+
+
+def _without_places(data: bytes) -> bytes:
+    """JSON with absolute paths in `made.command` cut down to their last name; what is no such JSON as it is."""
+    try:
+        command = json.loads(data)["made"]["command"]
+        words = shlex.split(command)
+    except (ValueError, KeyError, TypeError, AttributeError):  # refused, where it matters, when it is read
+        return data
+    short = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    return data if short == command else data.replace(json.dumps(command).encode(), json.dumps(short).encode())
 
 
 def _json(path: Path, data: bytes | None) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .canvas import to_tensor
 from .clips import find_clips, is_inside, iter_frames
-from .paper_tables import CLIP_FRAMES, CLIP_STRIDE
+from .fvd import FRAMES, STRIDE
 from .pictures import RefusedFile, check_file, quoted
 
 UCF_NAME = re.compile(r"v_\w+_g\d+_c\d+", re.ASCII)  # of a file: class, group of one scene, clip
@@ -162,7 +162,7 @@ def shuffled(videos: Sequence[Video], seed: int = 0) -> list[Video]:
     return order
 
 
-def read_clip(path: str | os.PathLike, size: int, frames: int = CLIP_FRAMES, stride: int = CLIP_STRIDE) -> Tensor:
+def read_clip(path: str | os.PathLike, size: int, frames: int = FRAMES, stride: int = STRIDE) -> Tensor:
     """Every `stride`-th frame from the first on, float32 (frames, 3, size, size) in [-1, 1].
 
     Squeezed to a square by Lanczos, as the paper's training frames are; nothing beyond the last frame needed is decoded.

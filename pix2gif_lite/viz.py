@@ -42,6 +42,10 @@ def line_charts(charts: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
     figure, axes = _figure(1, len(charts), 4.2, 3.2)
     for axis, chart in zip(axes, charts, strict=True):
         _lines(axis, **chart)
+        if "x" in chart.get("log", ""):  # few numbers, as one reads them: 1, 2, 5, 10
+            axis.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter("")
     return _save(figure, out)
 
 

@@ -1,6 +1,7 @@
 """What several test files share: a tiny pipeline of the real classes, and a picture for it.
 
-One thread for all tests: their tensors are tiny, and threads that wait for each other cost more than they compute.
+One thread for all tests and for the processes that they start: their tensors are tiny, and threads that wait for each other
+cost more than they compute.
 """
 
 import os
@@ -8,6 +9,7 @@ import signal
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never asks the network
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by what a test starts
 
 import pytest
 import torch

@@ -46,6 +46,19 @@ def test_a_batch_of_gifs_is_what_the_pipeline_makes_one_by_one(pipe, sampler, na
         assert_close(made.flow[2 * n : 2 * n + 2], out.flow, atol=1e-5, rtol=1e-4)
 
 
+def test_with_detail_the_frames_are_those_of_the_pipelines_users(pipe, scenes, photos):
+    for family, members in (("scenes", scenes), ("photos", photos)):
+        (part,) = generating.drawn(members, [3, 12], TINY.image_size, FAMILIES[family])
+        made = generating.generate_for(pipe, part, [3, 12], 2)
+        detailed = generating.with_detail(pipe, part.source, made)
+        assert (detailed - made.image).abs().max() > 0.05  # there is something to add: D of TINY is untrained
+        for n, member in enumerate(part.scenes):
+            out = pipe(part.source[n], member.caption, [3, 12], steps=2, seed=member.index)
+            for k, frame in enumerate(out.frames):
+                levels = (detailed[2 * n + k].permute(1, 2, 0).numpy() + 1) * 127.5
+                assert np.abs(np.asarray(frame) - levels).max() < 1  # rounding
+
+
 def test_the_warp_alone_is_the_decoded_source_latent_moved_by_the_flow(pipe, scenes):
     (part,) = generating.drawn(scenes, [11], TINY.image_size)
     made = generating.generate_for(pipe, part, [11], 1, None)
@@ -127,17 +140,49 @@ def test_measured_motion_of_exact_frames_is_what_was_asked(scenes):
 def test_measure_keeps_every_frame_in_its_place(pipe, scenes):
     told = []
     frames = measuring.measure(pipe, scenes, [4, 8], steps=1, tick=told.append)
-    assert sum(told) == len(scenes) and all(value.shape == (3, 2) for value in frames.values())
+    assert sum(told) == len(scenes)
+    assert all(value.shape == (3, 1 if name.endswith("change") else 2) for name, value in frames.items())
     assert frames["asked"].tolist() == [[4.0, 8.0]] * 3
     alone = measuring.measure(pipe, scenes[1:2], [8], steps=1)
     for name, value in alone.items():
-        assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3)
+        if name.endswith("change"):
+            assert value.shape == (1, 1) and value.isnan().all()  # a single frame has no neighbour
+        else:
+            assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3)
+    backwards = measuring.measure(pipe, scenes[1:2], [8, 4], steps=1)
+    for name in ("change", "still_change", "warped_change"):  # neighbours are those of the motion, not of the list
+        for prefix in ("", "ceiling_", "exact_"):
+            assert_close(backwards[prefix + name][0], frames[prefix + name][1], atol=1e-3, rtol=1e-3)
+
+
+def test_changes_of_exact_frames_and_of_frames_that_jump(scenes):
+    (part,) = generating.drawn(scenes, [3, 9, 15], 64)
+    exact = measuring.changes({"": part.exact.image}, part.exact, [3, 9, 15])
+    assert (exact["still_change"] < 0.3 * exact["change"]).all()  # soft edges alone: the background of scenes stands still
+    first = part.exact.image.unflatten(0, (3, 3))[0].diff(dim=0).abs().mean() * 127.5
+    assert exact["change"][0].item() == pytest.approx(first.item(), rel=1e-4)
+    assert (exact["warped_change"] < 0.4 * exact["change"]).all()
+    jumping = part.exact.image.mul(0.9)
+    jumping[1::3] += 4 / 127.5  # the middle frame of each GIF
+    both = measuring.changes({"": jumping, "exact_": part.exact.image}, part.exact, [3, 9, 15])
+    assert all(torch.equal(both["exact_" + name], value) for name, value in exact.items())
+    found = {name: both[name] for name in exact}
+    assert_close(found["still_change"], torch.full((3,), 4.0), atol=0.4, rtol=0)
+    assert (found["warped_change"] > 3.9).all() and (exact["warped_change"] < 1).all()
+
+
+def test_ssim_of_exact_frames_and_of_copies(scenes):
+    (part,) = generating.drawn(scenes, [6, 19], 64)
+    for value in measuring.similarity(part.exact.image, part.exact).values():
+        assert_close(value, torch.ones(6))
+    copied = measuring.similarity(part.copies, part.exact)
+    assert (copied["still_ssim"] > copied["ssim"]).all() and (copied["ssim"] > copied["moving_ssim"]).all()
 
 
 def test_measure_of_photographs(pipe, photos):
     told = []
     frames = measuring.measure(pipe, photos, [6, 19], steps=1, tick=told.append, family=FAMILIES["photos"])
-    assert sum(told) == 3 and all(value.shape == (3, 2) for value in frames.values())
+    assert sum(told) == 3 and all(len(value) == 3 for value in frames.values())
     with torch.no_grad():
         for n, photo in enumerate(photos):
             frame = photo.at(19, TINY.image_size)
@@ -146,7 +191,8 @@ def test_measure_of_photographs(pipe, photos):
             assert frames["ceiling_seen_psnr"][n, 1].item() == pytest.approx(-10 * error.log10().item(), abs=1e-2)
     alone = measuring.measure(pipe, photos[1:2], [19], steps=1, family=FAMILIES["photos"])
     for name, value in alone.items():
-        assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3, equal_nan=True)
+        if not name.endswith("change"):
+            assert_close(value[0, 0], frames[name][1, 1], atol=1e-3, rtol=1e-3, equal_nan=True)
 
 
 def test_a_pipeline_without_a_warp_has_no_warp_columns(scenes):

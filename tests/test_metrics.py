@@ -9,7 +9,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite.metrics import coherency, end_point_error, pearson, psnr, region_mean, rmse, sharpness, stillness
+from pix2gif_lite.metrics import (
+    change,
+    coherency,
+    end_point_error,
+    flicker,
+    frechet_distance,
+    pearson,
+    psnr,
+    region_mean,
+    rmse,
+    sharpness,
+    ssim,
+    stillness,
+)
 from pix2gif_lite.presets import DEMO_MOTIONS
 
 
@@ -110,7 +123,120 @@ def test_sharpness_falls_with_blur_and_is_a_steps_height():
     assert sharpness(torch.ones(1, 3, 4, 4)).item() == 0
 
 
+def test_ssim_of_flat_pictures_is_their_luminance_term():
+    # without any variance what is left is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 x 2)^2
+    a, b = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.25)
+    expected = (2 * 0.5 * 0.25 + 0.0004) / (0.5**2 + 0.25**2 + 0.0004)
+    assert ssim(a, b).item() == pytest.approx(expected, abs=1e-4)
+    assert ssim(a, a).item() == pytest.approx(1) and ssim(a + 1, torch.ones_like(a)).item() == pytest.approx(1)  # clamped
+
+
+def test_ssim_of_a_region_sees_the_region_and_half_a_window_around_it():
+    torch.manual_seed(1)
+    exact = torch.rand(2, 3, 32, 32) * 2 - 1
+    picture = exact.clone()
+    picture[1, ..., 20:] = exact[1, ..., 20:].flip(1)
+    where = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    where[..., :15] = True  # the window of column 14 ends at column 19
+    assert_close(ssim(picture, exact, where), torch.ones(2))
+    assert ssim(picture, exact)[1] < 0.8 and ssim(picture, exact, ~where)[1] < 0.5
+    whole = torch.ones_like(where)
+    assert_close(ssim(picture, exact, whole), ssim(picture, exact))
+    assert ssim(picture, exact, ~whole).isnan().all()
+
+
+def test_ssim_is_torchmetrics_own_and_scikit_images():
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    rng = np.random.default_rng(0)
+    b = rng.uniform(-1, 1, (2, 3, 32, 40)).astype(np.float32)
+    a = np.clip(b + rng.normal(0, 0.2, b.shape), -1, 1).astype(np.float32)
+    ours = ssim(torch.from_numpy(a), torch.from_numpy(b))
+    theirs = structural_similarity_index_measure(torch.from_numpy(a), torch.from_numpy(b), data_range=2.0, reduction="none")
+    assert_close(ours, theirs)
+    metrics = pytest.importorskip("skimage.metrics")
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 2, "channel_axis": 0}
+    inside = torch.zeros(2, 1, 32, 40, dtype=torch.bool)
+    inside[..., 5:-5, 5:-5] = True  # what lies beyond the edge is another thing there
+    ours = ssim(torch.from_numpy(a), torch.from_numpy(b), inside)
+    for k in range(2):
+        expected = metrics.structural_similarity(a[k], b[k], **options)
+        assert ours[k].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_ssim_refuses_what_it_cannot_compare():
+    with pytest.raises(ValueError, match="4 x 5 px"):
+        ssim(torch.zeros(1, 3, 5, 4), torch.zeros(1, 3, 5, 4))
+    with pytest.raises(ValueError, match="pictures have shapes"):
+        ssim(torch.zeros(1, 3, 8, 8), torch.zeros(2, 3, 8, 8))
+
+
+def test_change_and_flicker_of_known_steps():
+    levels = torch.tensor([[0.0, 10.0, 30.0], [0.0, 0.0, 0.0]]) / 127.5  # steps of 10 and 20 grey levels, and none
+    frames = levels[:, :, None, None, None].expand(2, 3, 3, 4, 4).clone()
+    assert_close(change(frames), torch.tensor([15.0, 0.0]))
+    exact = frames[:1].expand(2, -1, -1, -1, -1)
+    assert_close(flicker(frames, exact), torch.tensor([0.0, -15.0]))
+    assert_close(flicker(exact, frames), torch.tensor([0.0, 15.0]))
+    # only pixels that both neighbours count: the right half leaves in the last frame
+    where = torch.ones(2, 3, 1, 4, 4, dtype=torch.bool)
+    where[:, 2, :, :, 2:] = False
+    assert_close(change(frames, where), torch.tensor([(16 * 10 + 8 * 20) / 24, 0.0]))
+    assert change(frames, ~torch.ones_like(where)).isnan().all()
+    with pytest.raises(ValueError, match="no neighbour"):
+        change(frames[:, :1])
+
+
+def test_flicker_of_one_frame_that_is_painted_anew_counts_twice():
+    frames = torch.zeros(1, 5, 3, 8, 8)
+    frames[:, 2] = 6 / 127.5
+    assert_close(flicker(frames, torch.zeros_like(frames)), torch.tensor([2 * 6 / 4]))  # two of the four steps
+
+
+def test_frechet_distance_of_gaussian_clouds_in_closed_form():
+    torch.manual_seed(2)
+    D = 6
+    mean, eye = torch.randn(D), torch.eye(D)
+    assert frechet_distance(mean, eye, mean, eye) == pytest.approx(0, abs=1e-10)
+    assert frechet_distance(mean, eye, mean + 2, eye) == pytest.approx(4 * D)
+    # equal axes: the sum of squared differences of the standard deviations, turned by any rotation
+    a, b = torch.rand(D) + 0.5, torch.rand(D) + 0.5
+    turn = torch.linalg.qr(torch.randn(D, D)).Q
+    clouds = [turn @ torch.diag(deviation**2) @ turn.T for deviation in (a, b)]
+    expected = (a - b).square().sum().item()
+    assert frechet_distance(mean, clouds[0], mean, clouds[1]) == pytest.approx(expected, rel=1e-5)
+    # a cloud without extent: what is left is the other's trace
+    assert frechet_distance(mean, 0 * eye, mean, clouds[0]) == pytest.approx(a.square().sum().item(), rel=1e-5)
+
+
+def test_frechet_distance_of_clouds_that_do_not_share_their_axes():
+    # two dimensions: tr (A B)^(1/2) = (tr(A B) + 2 (det A det B)^(1/2))^(1/2)
+    A, B = torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[4.0, -1.0], [-1.0, 1.0]])
+    root = math.sqrt((A @ B).trace() + 2 * math.sqrt(A.det() * B.det()))
+    expected = 1 + (A.trace() + B.trace()).item() - 2 * root
+    found = frechet_distance(torch.zeros(2), A, torch.tensor([0.6, -0.8]), B)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert frechet_distance(torch.tensor([0.6, -0.8]), B, torch.zeros(2), A) == pytest.approx(found, rel=1e-9)  # symmetric
+
+
+def test_frechet_distance_of_fewer_points_than_dimensions_is_finite():
+    torch.manual_seed(3)
+    x, y = torch.randn(2, 5, 40)
+    found = frechet_distance(x.mean(0), x.T.cov(), y.mean(0), y.T.cov())
+    assert 0 < found < 200 and frechet_distance(x.mean(0), x.T.cov(), x.mean(0), x.T.cov()) == pytest.approx(0, abs=1e-5)
+
+
+def test_frechet_distance_refuses_what_is_no_cloud():
+    mean, cov = torch.zeros(3), torch.eye(3)
+    with pytest.raises(ValueError, match=r"\(3,\), \(3, 3\), \(2,\), \(2, 2\)"):
+        frechet_distance(mean, cov, mean[:2], cov[:2, :2])
+    with pytest.raises(ValueError, match="not finite"):
+        frechet_distance(mean, cov, mean, cov * math.nan)
+
+
 def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match="frames have shapes"):
+        flicker(torch.zeros(1, 2, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4))
     with pytest.raises(ValueError, match="pictures have shapes"):
         psnr(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))
     with pytest.raises(ValueError, match="motions have shapes"):

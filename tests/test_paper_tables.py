@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pix2gif_lite.ablation import SCALES
-from pix2gif_lite.paper_tables import CLIP_FRAMES, TABLE_1, TABLE_2, ZERO_SHOT_MOTIONS
+from pix2gif_lite.fvd import FRAMES
+from pix2gif_lite.paper_tables import TABLE_1, TABLE_2, ZERO_SHOT_MOTIONS
 from pix2gif_lite.presets import MOTION_MAX, MOTION_MIN
 from pix2gif_lite.video_folders import LAYOUTS
 
 
 def test_the_sixteen_motions_rise_from_end_to_end():
-    assert len(ZERO_SHOT_MOTIONS) == CLIP_FRAMES == 16
+    assert len(ZERO_SHOT_MOTIONS) == FRAMES == 16
     assert list(ZERO_SHOT_MOTIONS) == sorted(set(ZERO_SHOT_MOTIONS))
     assert ZERO_SHOT_MOTIONS[:8] == (2, 3, 4, 5, 6, 8, 9, 11)  # as the paper writes them out
     assert ZERO_SHOT_MOTIONS[0] == MOTION_MIN and MOTION_MAX > ZERO_SHOT_MOTIONS[-1] == 19

@@ -15,11 +15,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py")
 THIRD_PARTY = {
     "torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "PIL", "cv2", "imageio", "tqdm",
-    "inflect", "huggingface_hub", "psutil",
+    "inflect", "huggingface_hub", "psutil", "torchmetrics",
 }  # fmt: skip
 OPTIONAL = {  # imported lazily, and only there
     "matplotlib": {"viz.py"},
-    "torchvision": {"losses.py"},
+    "torchvision": {"losses.py", "network_metrics.py"},
+    "dreamsim": {"network_metrics.py"},
+    "cdfvd": {"network_metrics.py"},
     "peft": {"lora.py"},
     "bitsandbytes": {"optimizers.py"},
     "num2words": {"text.py"},

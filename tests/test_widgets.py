@@ -45,3 +45,26 @@ def test_a_range_no_hand_could_slide_over_is_a_box_for_a_number():
     explorer = Explorer(lambda seed, m: f"{seed} {m}", seed=SLIDERS["seed"], m=SLIDERS["motion"])
     assert [type(each).__name__ for each in explorer.controls.values()] == ["BoundedIntText", "IntSlider"]
     assert explorer.set(seed=2**31 - 1) == f"{2**31 - 1} 8"
+
+
+def test_menus_choose_a_row_of_results():
+    """As notebook 10 does it: two menus of words, and below them a text, a picture and a text."""
+    figures = {"base": {"1": 6.9, "1.8": 6.6}, "full": {"1": 1.2, "1.8": 1.5}}
+
+    def draw(variant, s_I):
+        value = figures[variant][s_I]
+        return [variant, Image.new("RGB", (2, 2), (round(10 * value), 0, 0)), f"{value} px"]
+
+    explorer = Explorer(draw, alt="a row", variant=list(figures), s_I=["1", "1.8"])
+    assert [type(each).__name__ for each in explorer.controls.values()] == ["Dropdown", "Dropdown"]
+    assert explorer.controls["variant"].options == ("base", "full") and explorer.shown[2] == "6.9 px"
+    before = explorer.view.value
+    explorer.controls["s_I"].value = "1.8"  # as a hand would
+    assert explorer.shown[2] == "6.6 px" and "6.6 px" in explorer.view.value and explorer.view.value != before
+    assert explorer.set(variant="full")[1].getpixel((0, 0)) == (15, 0, 0)
+    assert explorer.view.value.count('<img alt="a row"') == 1 and explorer.view.value.index("full") < explorer.view.value.index(
+        "<img"
+    )
+    with pytest.raises(Exception, match="(?i)invalid selection"):  # of ipywidgets: no such row
+        explorer.set(variant="none")
+    assert explorer.shown[0] == "full" and explorer.set(variant="base", s_I="1")[2] == "6.9 px"  # still usable

@@ -1,0 +1,96 @@
+"""Averages whose answer is known: of everything, of photographs by kind of move, of held-out pairs against seen ones."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from pix2gif_lite import summary
+from pix2gif_lite.photos import sample_moved_photos
+from pix2gif_lite.presets import DEMO_MOTIONS
+
+
+def test_the_summary_of_known_columns():
+    asked = torch.tensor(DEMO_MOTIONS).float().expand(2, -1)
+    frames = {"asked": asked, "measured": asked + 1, "ruler": asked.double(), "flow_error": asked * 0 + 0.5}
+    levels = {"": 30.0, "ceiling_": 31.0, "copy_": 20.0, "warp_": 28.0}
+    for prefix, level in levels.items():
+        frames |= {prefix + "psnr": asked * 0 + level, prefix + "moving_psnr": level - asked}
+        frames[prefix + "still_psnr"] = asked * 0 + 40
+        frames[prefix + "seen_psnr"] = level + asked / 2
+    # slow frames do not count in the gain
+    frames["moving_psnr"] = torch.where(asked < summary.FAST, 0.0, 25.0 - asked)
+    frames |= {"stillness": asked * 0 + 2, "ceiling_stillness": asked * 0 + 1, "sharpness": asked * 0 + 0.9}
+    frames |= known_changes(2)
+    frames |= {"ssim": asked * 0 + 0.9, "ceiling_moving_ssim": asked / asked * 0.8}
+    frames["moving_psnr"][0, -1] = math.nan  # a frame in which nothing visible moves
+    found = summary.summarise(frames)
+    assert found["fidelity"]["gap_db"] == pytest.approx(1) and found["fidelity"]["moving_gain_db"] == pytest.approx(5)
+    assert found["fidelity"]["still_gap_db"] == 0 and found["fidelity"]["warp_psnr"] == 28
+    assert found["fidelity"]["seen_gap_db"] == pytest.approx(1) and found["fidelity"]["seen_gain_db"] == pytest.approx(10)
+    assert found["by_motion"]["8"]["seen_psnr"] == 34 and found["by_motion"]["8"]["copy_seen_psnr"] == 24
+    assert found["coherency"]["pearson"] == pytest.approx(1) and found["coherency"]["rmse"] == pytest.approx(1)
+    assert found["ruler"]["rmse"] == 0 and found["ruler"]["median_error"] == 0
+    assert found["flow"]["end_point_error"] == 0.5 and found["by_motion"]["11"]["measured"] == 12
+    assert summary.brief(frames)["sharpness"] == pytest.approx(0.9)
+    assert found["fidelity"]["ssim"] == pytest.approx(0.9) and found["fidelity"]["ceiling_moving_ssim"] == pytest.approx(0.8)
+    assert found["flicker"]["generated"] == 5 and found["flicker"]["exact"] == pytest.approx(2.5)
+    assert found["flicker"]["excess"] == pytest.approx(2.5) and found["flicker"]["ceiling_excess"] == pytest.approx(0.5)
+    assert found["flicker"]["warped_excess"] == pytest.approx(0.25) and found["flicker"]["warped_ceiling_excess"] == 0
+    assert found["flicker"]["still_excess"] == 1 and found["flicker"]["still_ceiling"] is None
+
+
+def known_changes(count: int) -> dict[str, torch.Tensor]:
+    """Columns of `changes`: the first GIF's 1 above the second's where they differ, NaN where nothing stands still."""
+    rows = torch.arange(count).flip(0)[:, None].float()
+    known = {"change": 4.5 + rows, "ceiling_change": 2.5 + rows, "exact_change": 2.0 + rows}
+    known |= {"still_change": 1 + 0 * rows, "ceiling_still_change": rows * math.nan, "exact_still_change": 0 * rows}
+    return known | {
+        "warped_change": 0 * rows + 1.5,
+        "ceiling_warped_change": rows * 0 + 1.25,
+        "exact_warped_change": rows * 0 + 1.25,
+    }
+
+
+def known_columns(levels: list[float]) -> dict[str, torch.Tensor]:
+    """Photographs that are all seen and move everywhere; row n is generated at `levels[n]` dB, 2 px too far at n = 1."""
+    asked = torch.tensor(DEMO_MOTIONS).float().expand(len(levels), -1)
+    ours, none = asked * 0 + torch.tensor(levels)[:, None], asked * math.nan
+    pictures = {"": ours, "ceiling_": asked * 0 + 31, "copy_": asked * 0 + 20}
+    frames = {prefix + region + "psnr": v for prefix, v in pictures.items() for region in ("", "moving_", "seen_")}
+    frames |= {prefix + "still_psnr": none for prefix in pictures}
+    frames |= {"asked": asked, "ruler": asked, "measured": asked + 2.0 * (torch.arange(len(levels)) == 1)[:, None]}
+    frames |= known_changes(len(levels))
+    return frames | {"stillness": none, "ceiling_stillness": none, "sharpness": asked * 0 + 1}
+
+
+def test_photographs_are_summed_up_together_and_by_kind_of_move():
+    photos = sample_moved_photos(2, "test", moves=["pan left"]) + sample_moved_photos(1, "test", moves=["zoom in"])
+    found = summary.summarise_photos(photos, known_columns([30.0, 28.0, 26.0]))
+    assert found["photos"] == 3 and list(found["by_move"]) == ["pan", "zoom"]
+    assert found["fidelity"]["seen_gap_db"] == pytest.approx(3) and found["fidelity"]["seen_gain_db"] == pytest.approx(8)
+    pan, zoom = found["by_move"].values()
+    assert (pan["photos"], pan["seen_gap_db"], pan["seen_gain_db"], pan["rmse"]) == (2, 2, 9, 1)
+    assert (zoom["photos"], zoom["seen_gap_db"], zoom["seen_gain_db"], zoom["rmse"]) == (1, 5, 6, 0)
+    assert found["fidelity"]["still_psnr"] is None and found["fidelity"]["still_gap_db"] is None  # no region, no figure
+    json.dumps(found, allow_nan=False)
+
+
+def test_held_out_pairs_are_as_much_worse_as_they_are_farther_below_the_ceiling_than_seen_ones():
+    seen = {"gap_db": 0.5, "moving_gap_db": None}
+    pairs = {"actions": known_columns([30.0, 28.0]), "colours": known_columns([29.0])}  # 1, 3 and 2 dB below the ceiling
+    found = summary.summarise_pairs(pairs, seen)
+    assert (found["gap_db"], found["worse_db"], found["scenes"]) == (2, 1.5, 3)
+    assert (found["actions"]["gap_db"], found["actions"]["worse_db"], found["actions"]["scenes"]) == (2, 1.5, 2)
+    assert (found["colours"]["worse_db"], found["colours"]["scenes"], found["colours"]["rmse"]) == (1.5, 1, 0)
+    assert found["moving_worse_db"] is None and found["actions"]["rmse"] == 1  # nothing to compare with
+    assert found["rmse"] == pytest.approx(2 / 3)
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_mean_of_nothing_is_nothing():
+    assert summary.mean(None) is None and summary.mean(torch.tensor([math.nan])) is None
+    assert summary.mean(torch.tensor([math.nan, 1.0, 4.0])) == 2.5
