@@ -44,17 +44,18 @@ def ssim(picture: Tensor, exact: Tensor, where: Tensor | None = None) -> Tensor:
 def ssim_map(picture: Tensor, exact: Tensor) -> Tensor:
     """The similarity of the windows around each pixel, (B, 3, H, W), computed by torchmetrics.
 
-    Windows are Gaussian, sigma 1.5 px, 11 px wide; beyond the picture's edge it is mirrored. Clamps as `psnr` does. Raises
-    ValueError if the shapes differ or a side is shorter than 6 px.
+    Of black as 0 and white as 1. Windows are Gaussian, sigma 1.5 px, 11 px wide; beyond the picture's edge it is mirrored.
+    Clamps as `psnr` does. Raises ValueError if the shapes differ or a side is shorter than 6 px.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second to import
 
     _same_shape(picture, exact, "pictures")
     if min(picture.shape[-2:]) < 6:
         raise ValueError(f"A picture of {picture.shape[-1]} x {picture.shape[-2]} px is too small: give at least 6 px a side.")
+    # in [0, 1]: the luminance term divides by means, so grey must not be 0
     # as the channels of one picture: the same windows, and a convolution that is four times as fast
-    channels = [part.flatten(0, 1)[None] for part in (picture.float().clamp(-1, 1), exact.float())]
-    _, similarity = structural_similarity_index_measure(*channels, data_range=2.0, reduction="none", return_full_image=True)
+    channels = [(part.flatten(0, 1)[None] + 1) / 2 for part in (picture.float().clamp(-1, 1), exact.float())]
+    _, similarity = structural_similarity_index_measure(*channels, data_range=1.0, reduction="none", return_full_image=True)
     return similarity.reshape(picture.shape)
 
 

@@ -124,11 +124,17 @@ def test_sharpness_falls_with_blur_and_is_a_steps_height():
 
 
 def test_ssim_of_flat_pictures_is_their_luminance_term():
-    # without any variance what is left is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 x 2)^2
+    # without any variance what is left is (2 a b + c) / (a^2 + b^2 + c), c = 0.01^2, of black as 0 and white as 1
     a, b = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.25)
-    expected = (2 * 0.5 * 0.25 + 0.0004) / (0.5**2 + 0.25**2 + 0.0004)
+    expected = (2 * 0.75 * 0.625 + 0.0001) / (0.75**2 + 0.625**2 + 0.0001)
     assert ssim(a, b).item() == pytest.approx(expected, abs=1e-4)
     assert ssim(a, a).item() == pytest.approx(1) and ssim(a + 1, torch.ones_like(a)).item() == pytest.approx(1)  # clamped
+
+
+def test_ssim_of_two_middle_greys_is_high():
+    # five grey levels apart, on both sides of 0 in [-1, 1], where the formula taken at its word would give -1/3
+    a = torch.full((1, 3, 16, 16), 0.02)
+    assert ssim(a, -a).item() == pytest.approx((2 * 0.51 * 0.49 + 0.0001) / (0.51**2 + 0.49**2 + 0.0001), abs=1e-3)
 
 
 def test_ssim_of_a_region_sees_the_region_and_half_a_window_around_it():
@@ -152,15 +158,16 @@ def test_ssim_is_torchmetrics_own_and_scikit_images():
     b = rng.uniform(-1, 1, (2, 3, 32, 40)).astype(np.float32)
     a = np.clip(b + rng.normal(0, 0.2, b.shape), -1, 1).astype(np.float32)
     ours = ssim(torch.from_numpy(a), torch.from_numpy(b))
-    theirs = structural_similarity_index_measure(torch.from_numpy(a), torch.from_numpy(b), data_range=2.0, reduction="none")
+    x, y = (a + 1) / 2, (b + 1) / 2  # both expect pictures without negative values
+    theirs = structural_similarity_index_measure(torch.from_numpy(x), torch.from_numpy(y), data_range=1.0, reduction="none")
     assert_close(ours, theirs)
     metrics = pytest.importorskip("skimage.metrics")
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 2, "channel_axis": 0}
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1, "channel_axis": 0}
     inside = torch.zeros(2, 1, 32, 40, dtype=torch.bool)
     inside[..., 5:-5, 5:-5] = True  # what lies beyond the edge is another thing there
     ours = ssim(torch.from_numpy(a), torch.from_numpy(b), inside)
     for k in range(2):
-        expected = metrics.structural_similarity(a[k], b[k], **options)
+        expected = metrics.structural_similarity(x[k], y[k], **options)
         assert ours[k].item() == pytest.approx(expected, abs=1e-5)
 
 
