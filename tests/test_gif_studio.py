@@ -108,7 +108,7 @@ def test_controls_change_the_gif_and_going_back_is_free(scene, said):
     assert studio.motion.disabled and studio.frames.disabled and not studio.custom.disabled
     studio.curve.value = "linear"
     assert studio.wait().error == ""
-    studio.frames.value = 2  # the fewest: ten more GIFs are made
+    studio.frames.value = 2  # the fewest: five more GIFs are made
     studio.wait()
     for name, value in {"s_T": 3.0, "s_I": 1.5, "steps": 3, "seed": 7, "fps": 10}.items():
         studio.how[name].value = value
