@@ -29,6 +29,7 @@ from .photos import MovedPhoto
 from .pipeline import Pix2GifPipeline
 from .presets import MOTION_MAX
 from .report import provenance, sheet, table
+from .sampling import get_sampler
 from .scenes import Scene, draw, sample_scenes
 from .side_rows import PAIRS, fidelity_at, first_frames, held_out_pairs, moved_photos, photographs, searched_flow
 from .studies import run_studies, total
@@ -65,16 +66,20 @@ def run(
     studies  False leaves out studies.py, which asks the weights in other ways
 
     Returns the dict that results.json holds. Rows that cannot be computed are None, and "not_computed" says why.
-    Raises ValueError for no scenes or an unknown split, and whatever loading the weights raises.
+    Raises ValueError for no scenes, an unknown split or sampler, and whatever loading the weights raises.
     """
     if scenes < 1:
         raise ValueError(f"{scenes} scenes cannot be measured: give at least 1.")
     sample_scenes(0, split)  # refuses an unknown one
+    if sampler is not None:
+        get_sampler(sampler)  # the same
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after ten minutes
     began = time.perf_counter()
     pipe = weights if isinstance(weights, Pix2GifPipeline) else Pix2GifPipeline.from_pretrained(weights)
     count = min(scenes, QUICK_SCENES) if quick else scenes
+    # now: whoever commits during the run changes what git says, not what runs
+    made = provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler})
     # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
     aside = min(count, max(6, count // 8))
     photos, reason = moved_photos(min(count, QUICK_PHOTOS if quick else PHOTOS))
@@ -92,7 +97,7 @@ def run(
         studied = run_studies(pipe, quick, bar.update) if studies else None
     summary = summarise(frames)
     results: dict[str, Any] = {
-        "made": provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler}),
+        "made": made,
         **summary,
         "few_steps": {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": aside},
         **firsts,

@@ -20,7 +20,7 @@ from .generating import Drawn, decode, drawn, encode, generate_for, through_auto
 from .latent_cache import SCENES, Family
 from .losses import warp_loss
 from .metrics import change, end_point_error, psnr, region_mean, sharpness, ssim_map, stillness
-from .motion import motion_magnitudes
+from .motion import dense_flow, motion_magnitudes
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .scenes import Frame
@@ -87,10 +87,20 @@ def measured_motion(source: Tensor, frames: Tensor) -> Tensor:
 
 
 def flow_error(flow: Tensor, exact: Frame) -> Tensor:
-    """End-point error of F (B, 2, h, w), in cells, where things move and were visible before: px at 256 x 256, (B,)."""
+    """End-point error of a flow (B, 2, h, w), in its cells, where things move and were visible before: px at 256, (B,)."""
     size = exact.image.shape[-1]
     fine = tf.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False) * (MOTION_SIZE / flow.shape[-1])
     return end_point_error(fine, exact.flow * (MOTION_SIZE / size), exact.moving & ~exact.occluded)
+
+
+def measured_flow_error(source: Tensor, frames: Tensor, exact: Frame) -> Tensor:
+    """`flow_error` of the flow that DIS finds from frames (N K, 3, S, S) back to their sources (N, 3, S, S): (N K,).
+
+    Of the exact frames it is the ruler's own error.
+    """
+    pairs = zip(frames, source.repeat_interleave(len(frames) // len(source), 0), strict=True)
+    flows = [torch.from_numpy(dense_flow(frame, picture)) for frame, picture in pairs]
+    return flow_error(torch.stack(flows), exact)
 
 
 def search_flow(source: Tensor, target: Tensor, flow: Tensor, how: Any, steps: int = 150) -> Tensor:
@@ -149,6 +159,8 @@ def measure(
             "sharpness": sharpness(made.image) / sharpness(ceiling),
             "stillness": stillness(made.image, part.copies, ~exact.moving),
             "ceiling_stillness": stillness(ceiling, part.copies, ~exact.moving),
+            "measured_flow_error": measured_flow_error(source, made.image, exact),
+            "ruler_flow_error": measured_flow_error(source, exact.image, exact),
         }
         pictures = {"": made.image, "ceiling_": ceiling, "copy_": part.copies}
         if made.warped is not None:

@@ -60,6 +60,13 @@ ROWS: tuple[tuple[str, str, str, tuple[str, float] | None], ...] = (
     ("the ruler itself (exact frames), RMSE a GIF", "ruler.rmse", "px", ("<=", 0.6)),
     ("the ruler itself (exact frames), median error", "ruler.median_error", "px", ("<=", 0.3)),
     ("flow F against the exact flow, end-point error where things move", "flow.end_point_error", "px", None),
+    (
+        "measured flow (DIS) against the exact flow, end-point error where things move",
+        "flow.measured_end_point_error",
+        "px",
+        None,
+    ),
+    ("the same of the exact frames: the ruler's error", "flow.ruler_end_point_error", "px", None),
     ("change of the still region against the source", "stillness.generated", "grey levels", None),
     ("the same of the exact frames through E/D", "stillness.ceiling", "grey levels", None),
     ("flicker: change from frame to frame beyond the exact frames' own", "flicker.excess", "grey levels", None),

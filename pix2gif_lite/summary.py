@@ -41,7 +41,11 @@ def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
         "fidelity": likeness,
         "coherency": coherency(asked, frames["measured"]),
         "ruler": coherency(asked, frames["ruler"]) | {"median_error": float((frames["ruler"] - asked).abs().median())},
-        "flow": {"end_point_error": mean(frames.get("flow_error"))},
+        "flow": {
+            "end_point_error": mean(frames.get("flow_error")),  # F's own
+            "measured_end_point_error": mean(frames.get("measured_flow_error")),  # of what is seen in the generated frames
+            "ruler_end_point_error": mean(frames.get("ruler_flow_error")),  # the same of the exact frames
+        },
         "stillness": {"generated": mean(frames["stillness"]), "ceiling": mean(frames["ceiling_stillness"])},
         "flicker": flickers(frames),
         "by_motion": {f"{float(m):g}": {name: mean(frames[name][:, k]) for name in kept} for k, m in enumerate(asked[0])},

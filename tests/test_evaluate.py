@@ -102,6 +102,9 @@ def test_bad_input_is_refused_before_anything_runs(tmp_path):
         evaluate.run("lite", scenes=0)
     with pytest.raises(ValueError, match="'validation'"):
         evaluate.run("lite", split="validation")
+    with pytest.raises(ValueError, match="'nope'"):  # before the weights, which are not there, are looked for
+        evaluate.run(str(tmp_path / "nowhere"), out=tmp_path / "out", sampler="nope")
+    assert not (tmp_path / "out").exists()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         evaluate.run(str(tmp_path / "nowhere"))
 

@@ -16,6 +16,7 @@ from pix2gif_lite.presets import DEMO_MOTIONS
 def test_the_summary_of_known_columns():
     asked = torch.tensor(DEMO_MOTIONS).float().expand(2, -1)
     frames = {"asked": asked, "measured": asked + 1, "ruler": asked.double(), "flow_error": asked * 0 + 0.5}
+    frames |= {"measured_flow_error": asked * 0 + 0.75, "ruler_flow_error": asked * 0 + 0.25}
     levels = {"": 30.0, "ceiling_": 31.0, "copy_": 20.0, "warp_": 28.0}
     for prefix, level in levels.items():
         frames |= {prefix + "psnr": asked * 0 + level, prefix + "moving_psnr": level - asked}
@@ -34,6 +35,7 @@ def test_the_summary_of_known_columns():
     assert found["by_motion"]["8"]["seen_psnr"] == 34 and found["by_motion"]["8"]["copy_seen_psnr"] == 24
     assert found["coherency"]["pearson"] == pytest.approx(1) and found["coherency"]["rmse"] == pytest.approx(1)
     assert found["ruler"]["rmse"] == 0 and found["ruler"]["median_error"] == 0
+    assert found["flow"]["measured_end_point_error"] == 0.75 and found["flow"]["ruler_end_point_error"] == 0.25
     assert found["flow"]["end_point_error"] == 0.5 and found["by_motion"]["11"]["measured"] == 12
     assert summary.brief(frames)["sharpness"] == pytest.approx(0.9)
     assert found["fidelity"]["ssim"] == pytest.approx(0.9) and found["fidelity"]["ceiling_moving_ssim"] == pytest.approx(0.8)
