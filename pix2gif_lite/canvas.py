@@ -49,10 +49,14 @@ def to_source(image: Any) -> Image.Image:
     return open_image(image)
 
 
+def grey_levels(pictures: Tensor) -> Tensor:
+    """Pictures in [-1, 1] of any shape, clamped and rounded as they are saved: uint8."""
+    return (pictures.detach().float().clamp(-1, 1) + 1).mul_(127.5).round_().to(torch.uint8)
+
+
 def to_pil(picture: Tensor) -> Image.Image:
     """(3, H, W) in [-1, 1], clamped and rounded, as an RGB image."""
-    levels = (picture.detach().float().cpu().clamp(-1, 1) + 1).mul_(127.5).round_().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(grey_levels(picture.cpu()).permute(1, 2, 0).contiguous().numpy())
 
 
 def to_tensor(image: Image.Image) -> Tensor:

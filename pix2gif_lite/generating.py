@@ -74,12 +74,13 @@ def generate(
     E = encode(pipe, source.to(device)) * pipe.image_scale
     E = E.to(dtype).repeat_interleave(K, 0)
     prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
-    ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts, *captions]).to(device)
-    null, c_T, bare = encode_text(pipe.text_encoder, ids).split([1, len(prompts), len(captions)])
-    bare = bare.repeat_interleave(K, 0)  # what is heard where motion is dropped: the caption without its number
+    scales = Scales(c.s_I, c.s_T) if scales is None else scales
+    dropped = captions if scales.s_M is not None else []  # heard where motion is dropped: the caption without its number
+    ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts, *dropped]).to(device)
+    null, c_T, bare = encode_text(pipe.text_encoder, ids).split([1, len(prompts), len(dropped)])
+    bare = bare.repeat_interleave(K, 0) if dropped else None
     m = torch.tensor(list(motions), device=device).repeat(len(captions))
     # 2. flow, warp and noise, once a frame
-    scales = Scales(c.s_I, c.s_T) if scales is None else scales
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
     branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare)
     draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step

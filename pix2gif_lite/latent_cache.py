@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,10 +98,15 @@ def random_motions(seed: int, scene: int, count: int) -> list[int]:
 
 def fingerprint(vae: nn.Module) -> str:
     """A short hash of the autoencoder's encoder weights: other weights, other latents."""
+    weights = vae.state_dict().items()
+    return hash_of((name, value) for name, value in weights if not name.startswith(("decoder", "post_quant")))
+
+
+def hash_of(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """A short hash of named tensors, in whatever order and precision they come."""
     digest = hashlib.sha256()
-    for name, value in sorted(vae.state_dict().items()):
-        if not name.startswith(("decoder", "post_quant")):
-            digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
+    for name, value in sorted(weights, key=lambda item: item[0]):
+        digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as tf
 
-from .canvas import to_pil
+from .canvas import grey_levels, to_pil
 from .files import temporary_name
 from .hub import fetch
 from .loading import load_part, no_advice
@@ -56,7 +56,7 @@ class LPIPS:
         _same_pictures(frames, exact)
         self.metric.reset()
         for a, b in zip(frames.split(AT_ONCE), exact.split(AT_ONCE), strict=True):
-            self.metric.update(*(_grey_levels(part).to(self.metric.device) / 127.5 - 1 for part in (a, b)))
+            self.metric.update(*(grey_levels(part).to(self.metric.device) / 127.5 - 1 for part in (a, b)))
         return self.metric.compute().reshape(-1).cpu()
 
 
@@ -138,7 +138,7 @@ class CLIPSim:
         scores = []
         for gif, caption in zip(frames, captions, strict=True):
             self.metric.reset()
-            for part in _grey_levels(gif).split(AT_ONCE):
+            for part in grey_levels(gif).split(AT_ONCE):
                 self.metric.update(part.to(self.metric.device), [caption] * len(part))
             scores.append(self.metric.compute().cpu() / 100)
         return torch.stack(scores)
@@ -171,7 +171,7 @@ class I3D:
             )
         logits = []
         for clip in clips:
-            clip = _grey_levels(clip).to(self.device).float() / 127.5 - 1
+            clip = grey_levels(clip).to(self.device).float() / 127.5 - 1
             clip = tf.interpolate(clip, size=(224, 224), mode="bilinear", align_corners=False)
             logits.append(self.network(clip.transpose(0, 1)[None]).cpu())
         return torch.cat(logits)
@@ -219,11 +219,6 @@ class _Features(nn.Module):
 
     def get_text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.clip.get_text_features(ids, mask).pooler_output
-
-
-def _grey_levels(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as uint8, as they are saved."""
-    return pictures.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 def _same_pictures(a: Tensor, b: Tensor) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .actions import ACTIONS
 from .generating import Drawn, Scales, drawn, generate_for, through_autoencoder
-from .measuring import measure, measured_motion
-from .metrics import flicker, pearson, psnr, rmse
+from .measuring import fidelity, measure, measured_motion
+from .metrics import flicker, pearson, rmse
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS
 from .scenes import Scene, sample_scenes, scenes_where
@@ -131,7 +131,7 @@ class Asked:
         self.pipe, self.scenes, self.tick = pipe, scenes, tick
         self.own = Way(c.sampling_steps, c.sampler, Scales(c.s_I, c.s_T))
         self.parts = list(drawn(sample_scenes(scenes, "test"), DEMO_MOTIONS, c.image_size))
-        self.ceilings = [through_autoencoder(pipe, part.exact.image) for part in self.parts]
+        self.ceilings = [fidelity(through_autoencoder(pipe, part.exact.image), part.exact) for part in self.parts]
         self._known: dict[Way, dict[str, Tensor]] = {}
 
     def row(self, way: Way) -> dict[str, Any]:
@@ -142,11 +142,10 @@ class Asked:
         """
         found, own = self.columns(way), self.columns(self.own)
         change = found["psnr"] - own["psnr"]
-        error = float(change.std()) / len(change) ** 0.5 if len(change) > 1 else None
         if self.tick:
             self.tick(self.scenes)
         means = {name: mean(values) for name, values in found.items()}
-        return {**_settings(way), **means, "psnr_change": mean(change), "psnr_change_error": error}
+        return {**_settings(way), **means, "psnr_change": mean(change), "psnr_change_error": standard_error(change)}
 
     def columns(self, way: Way) -> dict[str, Tensor]:
         """The figures of each scene, (N,)."""
@@ -155,15 +154,16 @@ class Asked:
             self._known[way] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return self._known[way]
 
-    def _measure(self, part: Drawn, ceiling: Tensor, way: Way) -> dict[str, Tensor]:
+    def _measure(self, part: Drawn, ceiling: dict[str, Tensor], way: Way) -> dict[str, Tensor]:
         how = {"scales": way.scales, "noise": way.noise}
         frames, exact = generate_for(self.pipe, part, DEMO_MOTIONS, way.steps, way.sampler, **how).image, part.exact
         shape = (len(part.source), len(DEMO_MOTIONS))
         asked = torch.tensor([float(m) for m in DEMO_MOTIONS]).expand(shape)
         measured = measured_motion(part.source, frames).reshape(shape)
         values = {"pearson": pearson(asked, measured), "rmse": rmse(asked, measured)}
-        for region, where in {"": None, "moving_": exact.moving, "still_": ~exact.moving}.items():
-            ours, best = (psnr(picture, exact.image, where).reshape(shape) for picture in (frames, ceiling))
+        likeness = fidelity(frames, exact)
+        for region in ("", "moving_", "still_"):
+            ours, best = (found[region + "psnr"].reshape(shape) for found in (likeness, ceiling))
             values |= {region + "psnr": ours.nanmean(1), region + "gap_db": (best - ours).nanmean(1)}
         gifs, exacts, still = (part.unflatten(0, shape) for part in (frames, exact.image, ~exact.moving))
         return values | {"flicker": flicker(gifs, exacts), "still_flicker": flicker(gifs, exacts, still)}
@@ -191,10 +191,14 @@ def cost(pipe: Pix2GifPipeline, scenes: Sequence[Scene], tick: Callable[[int], A
     for region in ("", "moving_"):
         ours, best = frames[region + "psnr"], frames[f"ceiling_{region}psnr"]
         gap = (best - ours).nanmean(1)
-        error = float(gap.std()) / len(gap) ** 0.5 if len(gap) > 1 else None
-        found |= {region + "psnr": mean(ours), region + "gap_db": mean(gap), region + "gap_db_error": error}
+        found |= {region + "psnr": mean(ours), region + "gap_db": mean(gap), region + "gap_db_error": standard_error(gap)}
     found |= {"pearson": mean(pearson(asked, frames["measured"])), "rmse": mean(rmse(asked, frames["measured"]))}
     return found | {"ruler_rmse": mean(rmse(asked, frames["ruler"])), "flow_error": mean(frames.get("flow_error"))}
+
+
+def standard_error(values: Tensor) -> float | None:
+    """Of the mean of values (N,); None of a single one."""
+    return float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def _settings(way: Way) -> dict[str, Any]:

@@ -23,9 +23,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .canvas import grey_levels
 from .files import write_whole
 from .fvd import STRIDE, VIDEOS, Cloud, cloud_distance
 from .generating import generate
+from .latent_cache import hash_of
 from .measuring import measured_motion
 from .metrics import coherency
 from .network_metrics import I3D, PIC, CLIPSim
@@ -190,7 +192,7 @@ def _measure(
             figures[f"{whose}.{name}"] = network(*arguments)[0].float().cpu().contiguous()
     if keep:
         pictures = torch.stack([real[list(SHOWN_FRAMES)], ours[list(SHOWN_FRAMES)]])
-        figures["sheet"] = pictures.add(1).mul(127.5).round().to(torch.uint8)
+        figures["sheet"] = grey_levels(pictures)
     return figures
 
 
@@ -217,8 +219,5 @@ def _names(order: Sequence[Video]) -> str:
 
 def _hash(pipe: Pix2GifPipeline) -> str:
     """A short hash of all weights."""
-    digest = hashlib.sha256()
-    for name, part in sorted(pipe.components.items()):
-        for key, value in sorted(part.state_dict().items()) if isinstance(part, nn.Module) else ():
-            digest.update(f"{name}.{key}".encode() + value.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    parts = {name: part for name, part in pipe.components.items() if isinstance(part, nn.Module)}
+    return hash_of((f"{name}.{key}", value) for name, part in parts.items() for key, value in part.state_dict().items())

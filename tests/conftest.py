@@ -53,3 +53,19 @@ def vae():
     vae = build_autoencoder(TINY).eval()
     vae.register_to_config(scaling_factor=4.0)
     return vae
+
+
+@pytest.fixture()
+def hub(monkeypatch, tmp_path):
+    """A local Hub that huggingface_hub is told to use, with one second for an answer and a cache of its own."""
+    from huggingface_hub import constants
+    from local_hub import local_hub
+
+    with local_hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_TOKEN", "")
+        yield server

@@ -63,19 +63,6 @@ def folder(saved, tmp_path):
     return Path(shutil.copytree(saved, tmp_path / "weights"))
 
 
-@pytest.fixture()
-def hub(monkeypatch, tmp_path):
-    """A local Hub that huggingface_hub is told to use, with one second for an answer and a cache of its own."""
-    with local_hub() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_TOKEN", "")
-        yield server
-
-
 def test_a_pipeline_from_the_hub_makes_the_same_frames(pipe, picture, saved, hub):
     hub.repositories[NAME] = as_files(saved) | DECOYS | {"README.md": b"---\nlicense: mit\n---\n"}
     again = Pix2GifPipeline.from_pretrained(NAME)
