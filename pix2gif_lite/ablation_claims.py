@@ -56,10 +56,7 @@ _RESIDUAL = (
     "Lite's UNet says how the frame differs from z_W, and L_W teaches the warp from exact frames, so that z_W alone holds what"
     " the paper's needs E(c_I) for; more input channels then are more to learn within the budget."
 )
-_GUIDED = (
-    "s_T is 1 here and 7.5 in the paper, so that s_I guides towards the picture without its caption, and by what the few"
-    " samples without a picture taught."
-)
+_GUIDED = "Guidance leads away from the prediction that sees nothing, and few samples taught that one."
 _SMALL = f"The two differ in L_P alone, whose weight of {LITE.loss_weights['perceptual']:g} is small beside L_W's"
 _WHY = {
     "warp": _RESIDUAL,
@@ -86,6 +83,8 @@ CLAIMS = (
           _at_own("full", "source", "rmse", "moving_psnr"), f"{_SMALL}."),
     Claim("Ours: a flow of displacements is better than one of absolute places",
           _at_own("full", "absolute", "rmse", "moving_psnr")),
+    Claim("Ours: a look-up that learns (WNet with weights) is better than the paper's without",
+          _at_own("subcell", "full", "rmse", "moving_psnr")),
     Claim("Ours: our losses are better than the paper's", _at_own("full", "paper-losses", "rmse", "moving_psnr")),
 )  # fmt: skip
 
@@ -146,10 +145,9 @@ def best_scales(results: dict[str, Any]) -> str:
     if best.get("full") != scales[0]:
         return said
     samples = results["made"]["budget"]["samples"]
-    blind = round((LITE.drop_image + LITE.drop_both) * samples)
-    return (f"{said} Likely why more does not help: with s_T = 1 what s_I adds is the prediction from the picture without its"
-            f" caption, whose warp is that of no caption, less the prediction without the picture, which about {blind:,} of the"
-            f" {samples:,} samples teach.")  # fmt: skip
+    blind = round(LITE.drop_both * samples)
+    return (f"{said} Likely why more does not help: what s_I = s_T adds is the whole prediction less the one that sees neither"
+            f" picture nor caption, which about {blind:,} of the {samples:,} samples teach.")  # fmt: skip
 
 
 def flat_curves(results: dict[str, Any], scale: str = OWN) -> str:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .autoencoder import PatchAutoencoderKL
+from .lookup import to_sampling_grid, warp
 from .metrics import psnr
 from .presets import MOTION_MAX, Preset
 from .scenes import draw, sample_scenes
 from .training_data import PictureBatch, PictureSource, held_out_crops, keyed_noise, keyed_rng
-from .warping import to_sampling_grid, warp
 
 LOSS_WEIGHTS = {"l1": 1.0, "square": 4.0, "edges": 0.5}  # the KL's is the preset's
 POSTERIOR_STREAM, WARP_STREAM = 0x9057, 0x3A79  # set apart random numbers drawn for the same (seed, number)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .lookup import identity_grid
 from .model import Pix2GifModel
 from .sampling import Branch
-from .warping import identity_grid
 
 
 def make_branches(

@@ -18,6 +18,7 @@ from torch.nn import functional as tf
 
 from .generating import Drawn, decode, drawn, encode, generate_for, through_autoencoder, with_detail
 from .latent_cache import SCENES, Family
+from .lookup import warp
 from .losses import warp_loss
 from .metrics import change, end_point_error, psnr, region_mean, sharpness, ssim_map, stillness
 from .motion import dense_flow, motion_magnitudes
@@ -25,7 +26,6 @@ from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_SIZE
 from .scenes import Frame
 from .temporal import neighbours, warped_difference
-from .warping import warp
 
 
 def fidelity(picture: Tensor, exact: Frame) -> dict[str, Tensor]:

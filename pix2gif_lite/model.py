@@ -39,7 +39,7 @@ from .diffusion import alphas_cumprod, from_residual
 from .motion_embedding import MotionEmbedding
 from .presets import VARIANTS, Preset
 from .text import encode_text
-from .warping import FlowNet, warp
+from .warping import FlowNet
 
 
 def unet_in_channels(variant: str, latent_channels: int = 4) -> int:
@@ -141,9 +141,8 @@ class Pix2GifModel(nn.Module):
         """
         if self.flow_net is None:
             return None, None
-        flow = self.flow_net(image_latents, c_L).flow0
-        how = self.flow_net.config
-        return flow, warp(image_latents, flow, how.flow_mode, how.interpolation)
+        flows = self.flow_net(image_latents, c_L)
+        return flows.flow0, self.flow_net.look_up(image_latents, flows)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
         """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""

@@ -60,6 +60,7 @@ class Preset:
     flow_widths: tuple[int, int] | None = (64, 32)  # on the way up, middle and finest scale; None: ngf / 2 and ngf / 4
     flow_skips: bool = True  # ours: the flow sees the picture at every scale, so it can end where an object does
     flow_mixing: int = 2  # ours: blocks in which text and picture multiply; the reference has none
+    flow_subcells: int = 4  # ours: WNet learns to look between cells, at so many places a side; 0: the paper's, no weights
     interpolation: str = "bicubic"  # of WNet; "bilinear" is the paper's, and blurs what moves by a fraction of a cell
 
     # the UNet
@@ -132,6 +133,7 @@ PAPER = Preset(
     flow_widths=None,
     flow_skips=False,
     flow_mixing=0,
+    flow_subcells=0,
     interpolation="bilinear",
     unet_channels=(320, 640, 1280, 1280),
     unet_attention=(True, True, True, False),
@@ -171,6 +173,7 @@ TINY = Preset(
     motion_rows=32,
     flow_width=16,
     flow_widths=None,
+    flow_subcells=2,
     unet_channels=(16, 32),
     unet_attention=(False, True),
     unet_heads=2,

@@ -64,6 +64,7 @@ def build_flow_net(preset: Preset) -> FlowNet:
         widths=preset.flow_widths,
         skips=preset.flow_skips,
         mixing=preset.flow_mixing,
+        subcells=preset.flow_subcells,
     )
 
 

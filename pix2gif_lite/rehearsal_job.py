@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .autoencoder import PatchAutoencoderKL
 from .autoencoder_job import AutoencoderJob, reconstruction_terms
+from .lookup import warp
 from .metrics import psnr
 from .mixture import FAMILIES
 from .model import Pix2GifModel
@@ -29,7 +30,6 @@ from .presets import DEMO_MOTIONS, MOTION_MAX, Preset
 from .scenes import draw, sample_scenes
 from .text import motion_prompt, tokenize
 from .training_data import FrameStream, PictureBatch, PictureSource, as_bytes, keyed_noise, keyed_rng
-from .warping import warp
 
 # set apart random numbers drawn for the same (seed, number)
 BLOCK_STREAM, SAMPLE_STREAM, POSTERIOR_STREAM = 0x9EA4, 0x9EA5, 0x90B5

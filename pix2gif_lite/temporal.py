@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as tf
 
+from .lookup import to_sampling_grid, warp
 from .metrics import region_mean
-from .warping import to_sampling_grid, warp
 
 NEAR = 0.05  # px: so near to its point of the source has a found place to come
 MIXED = 0.15  # px: so far may the flow between pixels be from that of the nearest pixel

@@ -13,8 +13,9 @@ Shapes, for the paper's latent of 4 x 32 x 32 and text of 77 tokens (B is the ba
                                                        | deconv0, and flow1 enlarged
                                                      18 x 32 x 32 --> flow0 = F, the only one that warps
 
-The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of the result has exactly one value. Flows are in
-cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what a latent or c_L means.
+WNet is `warp` (lookup.py): it has no weights, and neither has the paper's. Lite's looks between the cells as well, and learns
+how (subcell.py). The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of the result has exactly one value. Flows
+are in cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what a latent or c_L means.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-FLOW_MODES = ("displacement", "absolute")
-INTERPOLATIONS = ("bilinear", "bicubic")
+from .lookup import check_warp, warp
+from .subcell import SubcellWarp
 
 
 class FlowPyramid(NamedTuple):
@@ -37,52 +38,7 @@ class FlowPyramid(NamedTuple):
     flow0: Tensor  # (B, 2, h, w)      F of Eq. 5, warps the latent
     flow1: Tensor  # (B, 2, h/2, w/2)  a feature on the way, for the reader to look at
     flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
-
-
-def identity_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
-    """Where each cell is, in cells: (2, height, width) float32, x then y, from 0."""
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=device),
-        torch.arange(width, dtype=torch.float32, device=device),
-        indexing="ij",
-    )
-    return torch.stack([x, y])
-
-
-def to_sampling_grid(flow: Tensor) -> Tensor:
-    """A displacement in cells (B, 2, h, w) as `grid_sample` coordinates (B, 2, h, w): -1 and 1 are the outer edges.
-
-    Cell k of n has its centre at (2k + 1) / n - 1 (align_corners=False). The only place where units change.
-    """
-    _, _, h, w = flow.shape
-    place = identity_grid(h, w, flow.device) + flow  # (B, 2, h, w), cells
-    size = torch.tensor([w, h], dtype=place.dtype, device=flow.device).view(2, 1, 1)
-    return (2 * place + 1) / size - 1
-
-
-def check_warp(mode: str, interpolation: str) -> None:
-    """Raises ValueError for a word that `warp` does not know."""
-    if mode not in FLOW_MODES:
-        raise ValueError(f"Unknown flow mode {mode!r}: choose one of {', '.join(FLOW_MODES)}.")
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"Unknown interpolation {interpolation!r}: choose one of {', '.join(INTERPOLATIONS)}.")
-
-
-def warp(latents: Tensor, flow: Tensor, mode: str = "displacement", interpolation: str = "bilinear") -> Tensor:
-    """z_W of Eq. 6: the latents (B, C, h, w) looked up where the flow (B, 2, h, w) points. No weights.
-
-    displacement  flow in cells, added to each cell's own place: zero flow returns the latents; the edge goes on outside
-    absolute      the flow IS the place, in grid_sample coordinates, zeros outside; kept to compare with the reference
-
-    Between cells: "bilinear" (the paper), or "bicubic", which blurs less: see the model card.
-    """
-    check_warp(mode, interpolation)
-    exact = torch.promote_types(latents.dtype, torch.float32)  # bfloat16 would round places to 1/16 of a cell
-    grid = to_sampling_grid(flow.to(exact)) if mode == "displacement" else flow.to(exact)
-    padding = "border" if mode == "displacement" else "zeros"
-    grid = grid.permute(0, 2, 3, 1)  # (B, h, w, 2), as grid_sample wants it
-    warped = F.grid_sample(latents.to(exact), grid, mode=interpolation, padding_mode=padding, align_corners=False)
-    return warped.to(latents.dtype)
+    fine: Tensor | None = None  # (B, 2, r h, r w)  flow0 within the cells, for the learnt look-up alone
 
 
 class InjectionModule(nn.Module):
@@ -134,6 +90,8 @@ class FlowNet(ModelMixin, ConfigMixin):
             its flow cannot end where an object does.
     mixing  blocks in the middle, half as many at the finest scale, in which text and picture multiply ("this object"
             times "that far"). The reference's flow is one layer away from their sum.
+    subcells  r: the look-up learns to look at r x r places a cell, see subcell.py (0: the paper's WNet, without weights).
+            Displacements only.
     """
 
     @register_to_config
@@ -150,11 +108,14 @@ class FlowNet(ModelMixin, ConfigMixin):
         widths: tuple[int, int] | None = None,
         skips: bool = False,
         mixing: int = 0,
+        subcells: int = 0,
     ) -> None:
         super().__init__()
         if norm not in ("group", "batch"):
             raise ValueError(f"Unknown norm {norm!r}: choose group or batch.")
         check_warp(flow_mode, interpolation)
+        if subcells and flow_mode != "displacement":
+            raise ValueError(f"subcells={subcells} refines displacements, not flow_mode={flow_mode!r}: set subcells=0.")
         if flow_width % 4:
             raise ValueError(f"flow_width {flow_width} is not a multiple of 4: the finest scale has a quarter of it.")
 
@@ -199,6 +160,7 @@ class FlowNet(ModelMixin, ConfigMixin):
             self.skip1, self.skip0 = nn.Conv2d(2 * n, middle, kernel_size=1), nn.Conv2d(n, fine, kernel_size=1)
             for silent in (*self.skip1.parameters(), *self.skip0.parameters()):  # the text has to be heard before details help
                 nn.init.zeros_(silent)
+        self.subcell = SubcellWarp(latent_channels, fine, subcells, flow_width) if subcells else None
         # Training starts at the identity, within about 0.02 cell, and finds out from there what moves.
         nn.init.normal_(self.predict_flow0[0].weight, std=1e-4)
         nn.init.zeros_(self.predict_flow0[0].bias)
@@ -243,7 +205,15 @@ class FlowNet(ModelMixin, ConfigMixin):
         flow0 = self.predict_flow0(x)  #                  (B,   2, 32, 32)
 
         # 4. tanh ends at 1. As a displacement, 1 is half the grid.
-        pyramid = FlowPyramid(flow0.float(), flow1.float(), flow2.float())
+        flows = (flow0.float(), flow1.float(), flow2.float())
         if self.config.flow_mode == "absolute":
-            return pyramid
-        return FlowPyramid(*(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in pyramid))
+            return FlowPyramid(*flows)
+        flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)
+        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.flow(flows[0], x))
+
+    def look_up(self, image_latents: Tensor, flows: FlowPyramid) -> Tensor:
+        """z_W of Eq. 6, (B, C, h, w): the latents where `flows` of this network point."""
+        how = self.config
+        if self.subcell is None:
+            return warp(image_latents, flows.flow0, how.flow_mode, how.interpolation)
+        return self.subcell(image_latents, flows.flow0, flows.fine, how.interpolation)

@@ -66,12 +66,12 @@ def without_times(results: dict) -> dict:
 
 def test_the_settings_change_what_their_names_say():
     assert NAMES[:6] == VARIANTS and len(set(NAMES)) == len(NAMES) == len({setting.label for setting in SETTINGS})
-    before = asdict(LITE)
+    before = asdict(ablation.PAPERS_WARP)
     changed = {}
     for setting in SETTINGS:
-        preset = setting.of(LITE)
+        preset = setting.of(ablation.PAPERS_WARP)
         changed[setting.name] = {key: value for key, value in asdict(preset).items() if value != before[key]}
-    assert changed.pop("full") == {}
+    assert changed.pop("full") == {} and SETTINGS[-1].of(ablation.PAPERS_WARP) == LITE  # "subcell": as shipped
     for name in VARIANTS[:-1]:
         assert changed.pop(name) == {"variant": name}
     assert changed["source"] == {"perceptual_target": "source"} and changed["absolute"] == {"flow_mode": "absolute"}
@@ -89,7 +89,7 @@ def test_frames_are_measured_as_the_pipeline_makes_them(whole):
     measured, dB, moving = [], [], []
     for scene in sample_scenes(2, "test"):
         source = as_picture(scene.at(0, TINY.image_size).image[0])
-        made = pipe(source, scene.caption, MOTIONS, seed=scene.index, s_I=1.8, s_T=1.0, detail=False, quiet=True).frames
+        made = pipe(source, scene.caption, MOTIONS, seed=scene.index, s_I=1.8, s_T=1.8, detail=False, quiet=True).frames
         exact = draw([scene] * len(MOTIONS), MOTIONS, TINY.image_size)
         measured.append([motion_magnitude(source, frame) for frame in made])
         for k, frame in enumerate(made):
@@ -363,8 +363,8 @@ def test_the_best_s_i_and_the_motions_that_are_not_told_apart_are_named():
     assert lines[4] == (
         "The s_I with the lowest RMSE a GIF: `base` 1.8, `full` 1."
         " With the lowest L2 in the paper's table: InstructPix2Pix 1.4, Pix2Gif-Base 1.6, Pix2Gif 1.4."
-        " Likely why more does not help: with s_T = 1 what s_I adds is the prediction from the picture without its caption,"
-        " whose warp is that of no caption, less the prediction without the picture, which about 1 of the 8 samples teach."
+        " Likely why more does not help: what s_I = s_T adds is the whole prediction less the one that sees neither picture"
+        " nor caption, which about 0 of the 8 samples teach."
     )
     assert lines[5] == (
         "Motions that are not told apart, the averaged curve being flat:"

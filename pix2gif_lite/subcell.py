@@ -1,0 +1,95 @@
+"""WNet that knows how to look between cells (ours, lite's default; the paper's Eq. 6 is the plain look-up in lookup.py).
+
+A cell of lite's latent stands for 4 x 4 pixels. Looked up between cells, its four numbers are averages of two codes, and the
+code of an average is another; and a cell on an object's edge moves whole, or not at all. Both cost more than a wrong flow
+did: see the model card. So each cell is unfolded into r x r places, which are looked up one by one, and folded again:
+
+    F    h x w          FNet's flow, cells
+      | enlarge         every place chooses among the flows of the 3 x 3 cells around it: an edge may run through a cell
+    F'   r h x r w      in places
+    z_W = WNet(E(c_I), F) + fold(WNet(unfold(E(c_I)), F'))
+
+`enlarge` is the convex upsampling of RAFT (Teed and Deng 2020, section 3.3); unfold and fold are a few convolutions around
+a pixel shuffle. Training starts at WNet(E(c_I), F): the last layer of fold is 0, and the first choice is bilinear.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .lookup import warp
+
+
+def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
+    """A flow (B, 2, h, w) in cells on a grid r times finer, (B, 2, r h, r w) in its places, float32.
+
+    logits (B, 9 r r, h, w): how much each of a cell's r x r places takes from each of the 3 x 3 cells around it, before a
+    softmax, so that no place moves further than some neighbour. Beyond the edge the flow goes on.
+    """
+    B, _, h, w = flow.shape
+    shares = logits.float().view(B, 1, 9, r, r, h, w).softmax(dim=2)
+    around = F.unfold(F.pad(r * flow.float(), (1, 1, 1, 1), mode="replicate"), kernel_size=3).view(B, 2, 9, 1, 1, h, w)
+    fine = (shares * around).sum(dim=2)  # (B, 2, r, r, h, w)
+    return fine.permute(0, 1, 4, 2, 5, 3).reshape(B, 2, h * r, w * r)
+
+
+def bilinear_logits(r: int) -> Tensor:
+    """Logits (9 r r,) with which `enlarge` is bilinear enlargement, to within 1 % of a neighbour's flow."""
+    places = (torch.arange(r, dtype=torch.float32) + 0.5) / r - 0.5  # from the cell's centre, in cells
+    near = (1 - (torch.tensor([-1.0, 0.0, 1.0])[:, None] - places).abs()).clamp(min=0)  # (3, r), along one side
+    return (torch.einsum("yi,xj->yxij", near, near) + 1e-3).log().flatten()
+
+
+class Residual(nn.Module):
+    """x + two convolutions of it, normed before; all of one width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        groups = max(1, width // 8)
+        layers = [layer for _ in range(2) for layer in self._layer(width, groups)]
+        self.layers = nn.Sequential(*layers)
+
+    @staticmethod
+    def _layer(width: int, groups: int) -> tuple[nn.Module, ...]:
+        return nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) -> the same."""
+        return x + self.layers(x)
+
+
+class SubcellWarp(nn.Module):
+    """The learnt look-up: latents of `channels`, r x r places a cell, convolutions of `width`, FNet's `features` to read."""
+
+    def __init__(self, channels: int, features: int, r: int, width: int) -> None:
+        super().__init__()
+        self.r = r
+        unfolded = 3 * channels * r * r  # of a cell; three times the latent's own channels at each place
+        self.unfold = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1), Residual(width), nn.SiLU(), nn.Conv2d(width, unfolded, 1),
+            nn.PixelShuffle(r),
+        )  # fmt: skip
+        self.fold = nn.Sequential(
+            nn.PixelUnshuffle(r), nn.Conv2d(unfolded, width, 1), Residual(width), nn.SiLU(),
+            nn.Conv2d(width, channels, 3, padding=1),
+        )  # fmt: skip
+        self.choose = nn.Sequential(nn.Conv2d(features, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, 9 * r * r, 1))
+        for silent in (self.fold[-1].weight, self.fold[-1].bias, self.choose[-1].weight):
+            nn.init.zeros_(silent)
+        self.choose[-1].bias.data.copy_(bilinear_logits(r))
+
+    def flow(self, flow: Tensor, features: Tensor) -> Tensor:
+        """F', (B, 2, r h, r w) in places, of F (B, 2, h, w) in cells and FNet's finest features (B, features, h, w)."""
+        return enlarge(flow, self.choose(features), self.r)
+
+    def forward(self, latents: Tensor, flow: Tensor, fine: Tensor, interpolation: str = "bilinear") -> Tensor:
+        """z_W (B, channels, h, w) of latents E(c_I), F in cells and F' in places. Displacements, as `warp` adds them.
+
+        A dropped picture, all 0, gives 0.
+        """
+        plain = warp(latents, flow, interpolation=interpolation)
+        added = self.fold(warp(self.unfold(latents), fine)).to(plain.dtype)
+        there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]
+        return plain + added * there
