@@ -32,7 +32,7 @@ from .checkpoints import checkpoints
 from .completeness import INDEX, read_json
 from .files import write_whole
 from .generating import Drawn, Scales, drawn, generate_for, through_autoencoder
-from .latent_cache import fingerprint
+from .latent_cache import fingerprint, hash_of
 from .loading import load_component
 from .measuring import fidelity, flow_error, measured_motion
 from .metrics import coherency
@@ -47,6 +47,7 @@ ABLATION_FILE = "ablation.json"
 MOTIONS = (2, 4, 6, 8, 11, 14, 17, 19)  # the paper's list for this table
 SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are the paper's
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
+UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
 PAPERS_WARP = LITE.with_changes(flow_subcells=0)  # what every setting changes
 
 
@@ -135,13 +136,16 @@ def run(
 
 def _begin(out: Path, budget: Budget, preset: Preset, start: Any) -> dict[str, Any]:
     """What ablation.json holds, or a new one. ValueError where its runs were others."""
-    made = {"preset": preset.name, "autoencoder": fingerprint(load_component(start, "vae")), "budget": asdict(budget)}
+    vae = load_component(start, "vae")
+    decoder = ((name, value) for name, value in vae.state_dict().items() if name.startswith(("decoder", "post_quant")))
+    made = {"preset": preset.name, "autoencoder": fingerprint(vae), "decoder": hash_of(decoder), "budget": asdict(budget)}
     made |= {"text": fingerprint(load_component(start, "text_encoder"))}
     made |= {"motions": list(MOTIONS), "scales": list(SCALES), "s_T": "as s_I"}
     if not (out / ABLATION_FILE).is_file():
         return {"made": made | made_here(), "runs": {}}
     results = json.loads((out / ABLATION_FILE).read_text(encoding="utf-8"))
-    if changed := [name for name, value in made.items() if results["made"].get(name, value) != value]:
+    old = {**made, **UNSAID, **results["made"]}
+    if changed := [name for name, value in made.items() if old[name] != value]:
         raise ValueError(f"The runs in {out} were made with another {', '.join(changed)}: give a new folder.")
     return results
 
@@ -158,7 +162,7 @@ def _one(preset: Preset, seed: int, folder: Path, budget: Budget, start: Any, la
     if summary.get("steps") != steps:
         summary = train_model(preset, folder, vae=start, text=start, steps=steps, seed=seed, resume=resume, **options)
     pipe = Pix2GifPipeline.from_pretrained(folder)
-    kept = ("steps", "samples", "seconds", "parameters", "val_loss", "val_warp", "val_copy")
+    kept = ("steps", "samples", "seconds", "parameters", "val_loss", "val_warp", "val_perceptual", "val_copy")
     trained = {name: summary[name] for name in kept if name in summary}
     trained["samples_per_second"] = summary["samples"] / summary["seconds"]  # fit's is of what it did since it went on
     by_scale = {f"{s_I:g}": measure_at(pipe, budget.test_scenes, s_I) for s_I in SCALES}

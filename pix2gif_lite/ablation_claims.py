@@ -45,7 +45,7 @@ class Claim(NamedTuple):
 
     text: str
     comparisons: tuple[tuple[str, str, str, str], ...]
-    why: str = ""  # what may be the reason where it does not hold
+    why: str = ""  # what may be the reason where it does not hold; {weighs} stands for what `weighs` says
 
 
 def _at_own(a: str, b: str, *keys: str) -> tuple[tuple[str, str, str, str], ...]:
@@ -57,11 +57,11 @@ _RESIDUAL = (
     " the paper's needs E(c_I) for; more input channels then are more to learn within the budget."
 )
 _GUIDED = "Guidance leads away from the prediction that sees nothing, and few samples taught that one."
-_SMALL = f"The two differ in L_P alone, whose weight of {LITE.loss_weights['perceptual']:g} is small beside L_W's"
+_SMALL = "The two differ in L_P alone, which is small in the loss: {weighs}"
 _WHY = {
     "warp": _RESIDUAL,
     "warp-add": _RESIDUAL,
-    "warp-concat": f"{_SMALL} {LITE.loss_weights['warp']:g}, and L_W pulls z_W to the same target.",
+    "warp-concat": f"{_SMALL}. L_W pulls z_W to the same target.",
 }
 CLAIMS = (
     *(Claim(f"`full` obeys the number better than `{b}`", _at_own("full", b, "rmse", "pearson"), _WHY.get(b, ""))
@@ -78,7 +78,7 @@ CLAIMS = (
           _at_own("full", "warp-concat", "extent", "pearson"),
           "Against the target L_P asks for the asked motion; only against the source does it reward standing still."),
     Claim("The same with L_P against the source, as Eq. 7 has it", _at_own("source", "warp-concat", "extent", "pearson"),
-          f"{_SMALL} and the diffusion's."),
+          f"{_SMALL}."),
     Claim("Ours: L_P against the target is better than against the source (Eq. 7)",
           _at_own("full", "source", "rmse", "moving_psnr"), f"{_SMALL}."),
     Claim("Ours: a flow of displacements is better than one of absolute places",
@@ -128,6 +128,18 @@ def ranking(results: dict[str, Any], key: str = "rmse", scale: str = OWN) -> str
     return f"{figure.label} at s_I = {scale}, best first: {listed} {figure.unit}".rstrip() + "."
 
 
+def weighs(results: dict[str, Any]) -> str:
+    """What L_P and L_W come to in `full`'s loss, on held-out pairs at the end of training; of old runs the weights alone."""
+    weights = [LITE.loss_weights[term] for term in ("perceptual", "warp")]
+    ends = [run["trained"] for run in results["runs"].get("full", {}).values()]
+    if not ends or not all("val_perceptual" in end and "val_warp" in end for end in ends):
+        return "its weight is {:g}, that of L_W {:g}".format(*weights)
+    L_P, L_W = (mean(end[name] for end in ends) for name in ("val_perceptual", "val_warp"))
+    share = weights[1] * L_W / (weights[0] * L_P)
+    return (f"at the end of training {weights[0]:g} x {L_P:.3f}, where L_W is {weights[1]:g} x {L_W:.3f},"
+            f" {share:.0f} times as much")  # fmt: skip
+
+
 def best_scales(results: dict[str, Any]) -> str:
     """One sentence: at which s_I each of the paper's variants has its lowest RMSE a GIF, and the paper's lowest L2; or ""."""
     scales = [f"{s:g}" for s in results["made"]["scales"]]
@@ -145,6 +157,8 @@ def best_scales(results: dict[str, Any]) -> str:
     if best.get("full") != scales[0]:
         return said
     samples = results["made"]["budget"]["samples"]
+    if not results["made"].get("s_T"):  # of before it was s_I
+        return f"{said} Likely why more does not help: s_T stays at 1, so that more s_I leads away from the caption."
     blind = round(LITE.drop_both * samples)
     return (f"{said} Likely why more does not help: what s_I = s_T adds is the whole prediction less the one that sees neither"
             f" picture nor caption, which about {blind:,} of the {samples:,} samples teach.")  # fmt: skip
@@ -170,13 +184,13 @@ def verdicts(results: dict[str, Any]) -> list[str]:
     """Sentences: the variants ranked, what s_I does, where a curve is flat, then each claim and whether it holds, with figures.
 
     A claim "holds" where all its comparisons go its way in every seed, "does not hold" where none does so in any, "partly"
-    where some do in every seed and the others in none; else the seeds disagree. Of one seed it says so. Claims
-    about settings that were not trained are left out.
+    where some do in every seed and the others in none; else the seeds disagree. Of one seed it says so. A difference
+    below the last digit shown is none. Claims about settings that were not trained are left out.
     """
     lines = [ranking(results, "rmse"), ranking(results, "moving_psnr"), ranking(results, "rmse", "1.8")]
     lines += [ranking(results, "curve_l2", "1.8"), best_scales(results), flat_curves(results)]
     for text, comparisons, why in CLAIMS:
-        found = [(gains(results, *comparison), comparison) for comparison in comparisons]
+        found = [(_visible(gains(results, *comparison), comparison[2]), comparison) for comparison in comparisons]
         if not all(gain for gain, _ in found):
             continue
         every, none = [min(gain) > 0 for gain, _ in found], [max(gain) <= 0 for gain, _ in found]
@@ -188,9 +202,14 @@ def verdicts(results: dict[str, Any]) -> list[str]:
             word = "the seeds disagree"
         if len(found) > 2:  # the one that comes nearest to contradicting says enough
             found = [min(found, key=lambda pair: mean(pair[0]))]
-        reason = f" Likely why: {why}" if why and not word.startswith("holds") else ""
+        reason = f" Likely why: {why.format(weighs=weighs(results))}" if why and not word.startswith("holds") else ""
         lines.append(f"{text}: **{word}**. " + " ".join(_compared(results, gain, *which) for gain, which in found) + reason)
     return [line for line in lines if line]
+
+
+def _visible(gain: list[float], key: str) -> list[float]:
+    """Gains in the digits that are shown, so that no win is claimed where both figures read the same."""
+    return [round(g, FIGURES[key].digits) for g in gain]
 
 
 def _compared(results: dict[str, Any], gain: list[float], a: str, b: str, key: str, scale: str) -> str:
@@ -198,10 +217,14 @@ def _compared(results: dict[str, Any], gain: list[float], a: str, b: str, key: s
     ours, theirs = over_seeds(results, a, scale, key), over_seeds(results, b, scale, key)
     seeds = [seed for seed in ours if seed in theirs]
     values = [f"{mean(side[seed] for seed in seeds):.{figure.digits}f}" for side in (ours, theirs)]
+    unit = f" {figure.unit}".rstrip()
+    said = f"{figure.label}: `{a}` {values[0]}, `{b}` {values[1]}{unit}"
+    if not any(gain):
+        return f"{said}, equal."
     change = [-g if figure.less else g for g in gain]
     way = "lower" if mean(change) < 0 else "higher"
+    if round(mean(change), figure.digits) == 0:
+        return f"{said}, equal on average, {spread(change, figure.digits).removeprefix('-')}{unit}, over {len(change)} seeds."
     by = spread([c if way == "higher" else -c for c in change], figure.digits)
     same = sum((c < 0) == (way == "lower") for c in change if c != 0)
-    unit = f" {figure.unit}".rstrip()
-    return (f"{figure.label}: `{a}` {values[0]}, `{b}` {values[1]}{unit}, {way} by {by}{unit},"
-            f" in {same} of {len(change)} seeds.")  # fmt: skip
+    return f"{said}, {way} by {by}{unit}, in {same} of {len(change)} seeds."

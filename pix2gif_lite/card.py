@@ -106,7 +106,7 @@ def card_text(
         f"---\n{data.to_yaml()}\n---\n\n{MARK}\n\n# Pix2Gif at {preset.image_size} px",
         "A picture, a caption and one number become a GIF: the number, the motion magnitude, says how far things move "
         "([arXiv 2403.04634](https://arxiv.org/abs/2403.04634)).",
-        "## Use\n\n" + USE.format(package=_package()),
+        "## Use\n\n" + USE.format(install=installing()),
         "## How they were made\n\n" + _table(("what", "how"), rows),
         "## Measured at the end of training\n\n" + _table(("number", "value"), measured) + "\n" + MEASURED,
         "## Limits\n\n" + LIMITS.format(low=MOTION_MIN, high=min(MOTION_MAX, preset.motion_rows - 1)).strip(),
@@ -116,10 +116,11 @@ def card_text(
 
 
 USE = """\
+{install}
+
 `WEIGHTS` is this repository's name, or the folder that it was downloaded to.
 
 ```bash
-pip install "{package}"
 pix2gif-lite generate --weights WEIGHTS --image my.png --caption "a red balloon is rising" --motion 2,4,6,8,11 --out out.gif
 ```
 
@@ -165,14 +166,21 @@ def _licence(place: str | Path | None, parent: str | None, kind: str) -> dict[st
     return found | ({"license_link": link} if "://" in link else {})
 
 
-def _package() -> str:
-    """What pip installs this very version from, as the package's own metadata say."""
+def installing() -> str:
+    """How readers of a card get the code: a command for pip, from which this very version comes, and a link to the repository.
+
+    Both as the package's own metadata say; where it has none, or no repository in them, the name alone.
+    """
     try:
         urls = metadata.metadata("pix2gif-lite").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:  # run from a folder that was never installed
         urls = []
     where = next((url.split(", ")[1] for url in urls if url.startswith("Repository, ")), None)
-    return "pix2gif-lite" if where is None else f"pix2gif-lite @ git+{where}@v{__version__}"
+    package = "pix2gif-lite" if where is None else f"pix2gif-lite @ git+{where}@v{__version__}"
+    code = (
+        "" if where is None else f"\n\nCode, and notebooks that explain it step by step: [{where.split('://')[-1]}]({where})."
+    )
+    return f'```bash\npip install "{package}"\n```{code}'
 
 
 def _table(head: tuple[str, str], rows: Mapping[str, Any]) -> str:

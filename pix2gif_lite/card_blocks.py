@@ -9,7 +9,9 @@ from typing import Any
 from .ablation_claims import verdicts as claims
 from .ablation_report import notes, own_table
 from .ablation_report import table as ablation_table
-from .report import ROWS, look_up, reached, table
+from .card import installing
+from .held_out import pairs_markdown
+from .report import ROWS, figure, look_up, reached, table
 from .studies_report import studies_markdown
 
 NOT_YET = "Not there yet"  # how every block begins that has nothing to show
@@ -26,12 +28,12 @@ class Sources:
 
 def targets(sources: Sources) -> str:
     """How many targets of the table are met, and which are not."""
-    rows = [(label, look_up(sources.results, path), unit, aim) for label, path, unit, aim in ROWS if aim is not None]
-    known = [row for row in rows if row[1] is not None]
-    missed = [row for row in known if not reached(row[1], row[3])]
+    known = [row for row in ROWS if row[3] is not None and look_up(sources.results, row[1]) is not None]
+    missed = [row for row in known if not reached(look_up(sources.results, row[1]), row[3])]
     lines = [f"Of {len(known)} targets {len(known) - len(missed)} are met" + (". Missed:\n" if missed else ".")]
-    for label, value, unit, (sign, aim) in missed:
-        lines.append(f"- {label}: {f'{value:.3f} {unit}'.strip()}, where {sign} {f'{aim:g} {unit}'.strip()} was wanted")
+    for label, path, unit, (sign, aim) in missed:
+        shown = figure(sources.results, path, unit)
+        lines.append(f"- {label}: {shown}, where {sign} {f'{aim:g} {unit}'.strip()} was wanted")
     return "\n".join(lines)
 
 
@@ -63,6 +65,14 @@ def by_move(sources: Sources) -> str:
     return _markdown(["kind of move", "photographs", "below E/D alone, dB", "Pearson a GIF", "RMSE a GIF, px"], cells)
 
 
+def pairs(sources: Sources) -> str:
+    """Pairs that training never drew, each beside seen scenes of its subject."""
+    section = look_up(sources.results, "test_pairs")
+    if not section or "by_pair" not in section:  # one of before pairs were compared so
+        return f"{NOT_YET}: results.json does not compare pairs with their own subjects."
+    return pairs_markdown(section)
+
+
 def studies(sources: Sources) -> str:
     """The tables of the studies, as `studies_report` writes them."""
     if not sources.results.get("studies"):
@@ -87,10 +97,12 @@ def verdicts(sources: Sources) -> str:
 
 
 BLOCKS: dict[str, Callable[[Sources], str]] = {
+    "install": lambda sources: installing(),
     "quality": lambda sources: table(sources.results),
     "targets": targets,
     "by-motion": by_motion,
     "by-move": by_move,
+    "pairs": pairs,
     "studies": studies,
     "ablation": ablation,
     "verdicts": verdicts,

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__, commands
+from .bench_options import add_bench
 from .evaluate_options import add_evaluate
 from .options import Parser, add_device, add_slider, number
 from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, SLIDERS
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "curate": add_curate,
         "scenes": add_scenes,
         "evaluate": add_evaluate,
+        "bench": add_bench,
         "info": add_info,
     }.items():
         text = str(getattr(commands, name).__doc__).splitlines()[0]

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .evaluate_command import evaluate as evaluate  # a command too: what it checks fills a file of its own
+from .bench_command import bench as bench  # a command too: what it checks fills a file of its own
+from .evaluate_command import evaluate as evaluate  # the same
 from .presets import DEMO_MOTIONS
 from .request import check_folder, check_motions, choose_device, parse_motions
 from .train_command import train as train  # and this one

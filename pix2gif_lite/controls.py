@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .curves import CUSTOM, LISTS
@@ -74,6 +74,11 @@ class StudioControls:
         self.box = w.VBox([self.style, w.Box([inputs, self.view], layout=wrap), self.details])
         self.box.add_class("pix2gif-studio")
         self.gallery.add_class("pix2gif-gallery")
+
+    def start_at(self, values: Mapping[str, float]) -> None:
+        """Put some of the controls of `how` where the weights want them."""
+        for name, value in values.items():
+            self.how[name].value = value
 
     def suggest(self, captions: Iterable[str]) -> None:
         """One button a caption, which puts it into the caption box."""

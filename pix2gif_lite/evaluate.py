@@ -1,7 +1,7 @@
 """Does it work? The whole evaluation of weights in one call: `run` measures, averages and writes it down.
 
     scenes of `test` --> measure --> summary --.
-    fewer of them, held-out pairs, photographs +--> results.json --> the Markdown table, figures, sheets of pictures
+    fewer of them, held-out pairs, photographs +--> results.json --> the Markdown tables, figures, sheets of pictures
     asked otherwise (studies) -----------------'
 
 How frames are made is in generating.py, how measured in measuring.py, what that comes to in summary.py, how it reads in
@@ -23,6 +23,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .files import write_whole
+from .held_out import find_casts, held_out_pairs, pairs_markdown
+from .held_out import ticks as pair_ticks
 from .measuring import measure
 from .mixture import FAMILIES
 from .photos import MovedPhoto
@@ -31,23 +33,24 @@ from .presets import MOTION_MAX
 from .report import provenance, sheet, table
 from .sampling import get_sampler
 from .scenes import Scene, draw, sample_scenes
-from .side_rows import PAIRS, fidelity_at, first_frames, held_out_pairs, moved_photos, photographs, searched_flow
+from .side_rows import fidelity_at, first_frames, moved_photos, photographs, searched_flow
 from .studies import run_studies, total
 from .studies_report import studies_figures, studies_markdown
-from .summary import brief, summarise, summarise_pairs, summarise_photos
+from .summary import brief, summarise, summarise_photos
 from .viz import requested_vs_measured
 
 FEW, MANY = 5, 20  # steps compared
 SHEET_SCENES = 8
 PHOTOS, QUICK_PHOTOS = 32, 8
-QUICK_SCENES = 40
+SCENES, QUICK_SCENES = 200, 40
+SCENES_A_PAIR = 25  # to so many scenes one of each pair that training never drew
 NO_FIGURES = "figures need matplotlib: run `pip install 'pix2gif-lite[notebooks]'`."
 
 
 def run(
     weights: str | os.PathLike | Pix2GifPipeline = "lite",
     out: str | os.PathLike | None = None,
-    scenes: int = 200,
+    scenes: int | None = None,
     quick: bool = False,
     steps: int | None = None,
     sampler: str | None = None,
@@ -55,21 +58,23 @@ def run(
     progress: bool = True,
     studies: bool = True,
 ) -> dict[str, Any]:
-    """Measure weights ("lite", a folder, a Hub id, or a pipeline in memory) on the first `scenes` scenes of a split.
+    """Measure weights ("lite", a folder, a Hub id, or a pipeline in memory) on the first scenes of a split.
 
     Moved photographs that training never saw are measured too: 32, but no more than scenes.
 
+    scenes   how many; None: 200, quick 40
     out      a folder, made if missing, None: no files. results.json; results.md, the table and the studies; sheet, worst and
              photos.png, sheets of pictures; asked-measured.png and the studies' figures, where matplotlib is installed
-    quick    at most 40 scenes and 8 moved photographs, and studies of few
+    quick    8 moved photographs, and studies of few scenes
     steps, sampler   None: the weights' own defaults
     studies  False leaves out studies.py, which asks the weights in other ways
 
     Returns the dict that results.json holds. Rows that cannot be computed are None, and "not_computed" says why.
     Raises ValueError for no scenes, an unknown split or sampler, and whatever loading the weights raises.
     """
-    if scenes < 1:
-        raise ValueError(f"{scenes} scenes cannot be measured: give at least 1.")
+    count = (QUICK_SCENES if quick else SCENES) if scenes is None else scenes
+    if count < 1:
+        raise ValueError(f"{count} scenes cannot be measured: give at least 1.")
     sample_scenes(0, split)  # refuses an unknown one
     if sampler is not None:
         get_sampler(sampler)  # the same
@@ -77,19 +82,20 @@ def run(
         Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after ten minutes
     began = time.perf_counter()
     pipe = weights if isinstance(weights, Pix2GifPipeline) else Pix2GifPipeline.from_pretrained(weights)
-    count = min(scenes, QUICK_SCENES) if quick else scenes
     # now: whoever commits during the run changes what git says, not what runs
     made = provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler})
     # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
     aside = min(count, max(6, count // 8))
     photos, reason = moved_photos(min(count, QUICK_PHOTOS if quick else PHOTOS))
-    ticks = count + (5 + len(PAIRS)) * aside + len(photos) + (total(quick) if studies else 0)
+    ticks = count + 5 * aside + len(photos) + (total(quick) if studies else 0)
     with tqdm(total=ticks, unit="picture", desc="evaluate", disable=not progress) as bar:
         options = {"steps": steps, "sampler": sampler, "tick": bar.update}
         chosen = sample_scenes(count, split)
+        casts = find_casts(max(1, count // SCENES_A_PAIR), chosen if split == "test" else [])
+        bar.total += pair_ticks(casts)
         frames = measure(pipe, chosen, **options)
         few, many = (fidelity_at(pipe, chosen[:aside], n, sampler, bar.update) for n in (FEW, MANY))
-        pairs = {kind: measure(pipe, held_out_pairs(aside, kind), **options) for kind in PAIRS}
+        pairs = held_out_pairs(pipe, casts, frames if split == "test" else {}, **options)
         opened = measure(pipe, sample_scenes(aside, "test_open"), **options)
         searched = searched_flow(pipe, chosen[:aside], bar.update)
         firsts = first_frames(pipe, chosen[:aside], **options)
@@ -101,7 +107,7 @@ def run(
         **summary,
         "few_steps": {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": aside},
         **firsts,
-        "test_pairs": summarise_pairs(pairs, summary["fidelity"]),
+        "test_pairs": pairs,
         "test_open": brief(opened) | {"scenes": aside},
         "searched_flow": searched,
         "photographs": photographs(pipe),
@@ -124,7 +130,7 @@ def run(
 def write(folder: Path, results: dict[str, Any], frames: dict[str, Tensor]) -> None:
     """results.json, results.md and the figures, from the results and `measure`'s columns of the scenes."""
     studied = results["studies"]
-    text = table(results)
+    text = table(results) + "\n## Pairs never seen together\n\n" + pairs_markdown(results["test_pairs"]) + "\n"
     if studied is not None:
         text += "\n## The same weights, asked in other ways\n\n" + studies_markdown(studied)
     write_whole(folder / "results.json", (json.dumps(results, indent=1) + "\n").encode())

@@ -24,7 +24,7 @@ def evaluate(args: argparse.Namespace) -> None:
         raise ValueError(f"{flags[0]} belongs to --ablation: give it, or leave {flags[0]} out.")
     from .evaluate import run, table
 
-    print(table(run(args.weights, args.out, args.scenes or 200, args.quick, args.steps, args.sampler)))
+    print(table(run(args.weights, args.out, args.scenes, args.quick, args.steps, args.sampler)))
 
 
 def _ablation(args: argparse.Namespace) -> None:

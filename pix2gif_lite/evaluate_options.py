@@ -10,7 +10,7 @@ from .options import add_slider, number
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
     parser.add_argument("--quick", action="store_true", help="fewer scenes: minutes, not a quarter of an hour")
-    parser.add_argument("--scenes", type=number("scenes", 1, 10_000, True), metavar="N", help="(default: 200)")
+    parser.add_argument("--scenes", type=number("scenes", 1, 10_000, True), metavar="N", help="(default: 200; with --quick 40)")
     parser.add_argument("--out", metavar="DIR", help="folder for results.json, the table and sheets of pictures")
     add_slider(parser, "--steps", "steps", None, "the weights' own")
     parser.add_argument("--sampler", metavar="NAME", help="dpmpp_2m or euler_ancestral (default: the weights' own)")

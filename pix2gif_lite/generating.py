@@ -58,12 +58,14 @@ def generate(
     sampler: str | None = None,
     scales: Scales | None = None,
     noise: str = "shared",
+    interval: tuple[float, float] | None = None,
 ) -> Generated:
     """K frames of each of N pictures (N, 3, S, S) in [-1, 1], all in one batch: what N calls of the pipeline return, raw.
 
     The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw, or have their own
-    (`noise` "independent"), as the pipeline's do. `scales`: s_I, s_T and s_M (None: the weights' own, without s_M). S as the
-    pipeline's work size. Motion 0 is made as any other, where the pipeline would return the picture.
+    (`noise` "independent"), as the pipeline's do. `scales`: s_I, s_T and s_M (None: the weights' own, without s_M), at
+    the noise levels of `interval` alone (None: all). S as the pipeline's work size. Motion 0 is made as any other, where the
+    pipeline would return the picture.
     """
     c, model, K = pipe.config, pipe.model, len(motions)
     dtype, device, scaling = pipe.unet.dtype, pipe.unet.device, pipe.vae.config.scaling_factor
@@ -92,7 +94,8 @@ def generate(
         return torch.cat([draw(step).expand(K, *E.shape[1:]) for draw in laters])
 
     # 3. denoise, decode
-    z = sample(sampler, Denoiser(model, ac, c.prediction_type, branches, *scales), start(first, sigmas), sigmas, later)
+    denoiser = Denoiser(model, ac, c.prediction_type, branches, *scales, interval)
+    z = sample(sampler, denoiser, start(first, sigmas), sigmas, later)
     z_W = branches["full"].z_W
     if z_W is not None:
         z_W = decode(pipe, z_W / pipe.image_scale)

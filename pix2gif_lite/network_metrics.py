@@ -16,7 +16,7 @@ Pictures are (..., 3, S, S) in [-1, 1]; the networks see them in 256 grey levels
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from .canvas import grey_levels, to_pil
 from .files import temporary_name
 from .hub import fetch
 from .loading import load_part, no_advice
-from .reach import NotInReach, checkpoints, package, weights
+from .reach import checkpoints, package, weights
 
 AT_ONCE = 16  # pictures
 CLIP = "openai/clip-vit-large-patch14"
@@ -58,6 +58,22 @@ class LPIPS:
         for a, b in zip(frames.split(AT_ONCE), exact.split(AT_ONCE), strict=True):
             self.metric.update(*(grey_levels(part).to(self.metric.device) / 127.5 - 1 for part in (a, b)))
         return self.metric.compute().reshape(-1).cpu()
+
+    @torch.inference_mode()
+    def maps(self, frames: Tensor, exact: Tensor) -> Tensor:
+        """Where each frame differs from the exact one: (B, 1, S, S), the layers' distances enlarged bilinearly and added.
+
+        torchmetrics' network has this as `spatial`, as the authors' own does; its metric does not. Deep layers look far: the
+        distance of a pixel is also about what lies around it, 163 px for AlexNet's last. ValueError as above.
+        """
+        _same_pictures(frames, exact)
+        network, parts = self.metric.net, zip(frames.split(AT_ONCE), exact.split(AT_ONCE), strict=True)
+        network.spatial = True
+        try:
+            pairs = ([grey_levels(part).to(self.metric.device) / 127.5 - 1 for part in pair] for pair in parts)
+            return torch.cat([network(*pair).cpu() for pair in pairs])
+        finally:
+            network.spatial = False
 
 
 class PIC:
@@ -175,36 +191,6 @@ class I3D:
             clip = tf.interpolate(clip, size=(224, 224), mode="bilinear", align_corners=False)
             logits.append(self.network(clip.transpose(0, 1)[None]).cpu())
         return torch.cat(logits)
-
-
-def network_rows(
-    first: Tensor, frames: Tensor, exact: Tensor, captions: Sequence[str], device: str | torch.device = "cpu"
-) -> dict[str, Any]:
-    """The means of the metrics of pictures over N GIFs; None for those that are not in reach.
-
-    first     (N, 3, S, S), the users' pictures
-    frames    (N, K, 3, S, S) generated; `exact` the same of the exact ones
-    captions  N
-
-    -> {"lpips", "pic", "clipsim": float or None, "not_computed": {name: reason}}. Raises ValueError for other shapes.
-    """
-    _same_pictures(frames, exact)
-    if frames.ndim != 5 or first.shape != frames[:, 0].shape or len(captions) != len(first):
-        shapes = f"{tuple(first.shape)}, {tuple(frames.shape)} and {len(captions)} captions"
-        raise ValueError(f"GIFs of shapes {shapes} do not fit: give (N, 3, S, S), (N, K, 3, S, S) and N.")
-    compute: dict[str, Callable[[], Tensor]] = {
-        "lpips": lambda: LPIPS(device)(frames.flatten(0, 1), exact.flatten(0, 1)),
-        "pic": lambda: PIC(device)(first, frames),
-        "clipsim": lambda: CLIPSim(device=device)(frames, captions),
-    }
-    rows: dict[str, Any] = {}
-    missing: dict[str, str] = {}
-    for name, values in compute.items():
-        try:
-            rows[name] = float(values().mean())
-        except NotInReach as error:
-            rows[name], missing[name] = None, str(error)
-    return {**rows, "not_computed": missing}
 
 
 class _Features(nn.Module):

@@ -11,13 +11,16 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+LINGER = 5  # s a thread waits for more before it ends: starting one costs more than waiting, and none is to be left behind
+
 
 class Superseded(Exception):
     """Raised inside a piece of work whose result nobody waits for any more."""
 
 
 class Newest:
-    """`work(item, check)` runs in the thread, one item at a time.
+    """`work(item, check)` runs in the thread, one item at a time. The thread ends when it had nothing to do
+    for `LINGER` seconds.
 
     It calls `check(seconds=0)` now and then, which raises `Superseded` when a newer item waits, or comes within that many
     seconds, or when `stop()` was called; letting that pass ends the work quietly. Another error is printed, and the next
@@ -79,7 +82,9 @@ class Newest:
     def _run(self) -> None:
         while True:
             with self._turn:
-                self._turn.wait_for(lambda: self._slot)
+                if not self._turn.wait_for(lambda: self._slot, LINGER):
+                    self._thread = None  # under the lock: `submit` starts another one
+                    return
                 item, self._working, self._stopped = self._slot.pop(), True, False
             try:
                 self.work(item, self._check)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
+from .distilled import check_distilled
 from .frames import Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
 from .loading import load_parts
@@ -53,8 +54,8 @@ class Pix2GifPipeline(DiffusionPipeline):
     """Pix2Gif (arXiv 2403.04634) as a diffusers pipeline: `.to(device, dtype)`, offloading and saving work as usual.
 
     The settings are kept in model_index.json: preset (its name), variant, prediction_type, residual, scale_image_latents, the
-    schedule (train_timesteps, beta_start, beta_end), image_size (px, short side of the work picture) and the defaults
-    of a call. Parts a variant does not use may be None.
+    schedule (train_timesteps, beta_start, beta_end), image_size (px, short side of the work picture), the defaults of a
+    call, and distilled_steps, the only step counts that distilled weights take. Parts a variant does not use may be None.
     """
 
     model_cpu_offload_seq = "text_encoder->motion_embedding->flow_net->unet->vae"
@@ -82,26 +83,17 @@ class Pix2GifPipeline(DiffusionPipeline):
         spacing: str = "trailing",
         s_T: float = 1.0,
         s_I: float = 1.0,
+        distilled_steps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, tokenizer=tokenizer, text_encoder=text_encoder, unet=unet)
         self.register_modules(motion_embedding=motion_embedding, flow_net=flow_net)
-        self.register_to_config(
-            preset=preset,
-            variant=variant,
-            prediction_type=prediction_type,
-            residual=residual,
-            scale_image_latents=scale_image_latents,
-            train_timesteps=train_timesteps,
-            beta_start=beta_start,
-            beta_end=beta_end,
-            image_size=image_size,
-            sampler=sampler,
-            sampling_steps=sampling_steps,
-            spacing=spacing,
-            s_T=s_T,
-            s_I=s_I,
-        )
+        steps_made_for = None if distilled_steps is None else tuple(distilled_steps)  # JSON has lists
+        self.register_to_config(preset=preset, variant=variant, prediction_type=prediction_type, residual=residual)
+        self.register_to_config(scale_image_latents=scale_image_latents, train_timesteps=train_timesteps)
+        self.register_to_config(beta_start=beta_start, beta_end=beta_end, image_size=image_size)
+        self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
+        self.register_to_config(distilled_steps=steps_made_for)
 
     @classmethod
     def from_components(cls, preset: Preset, components: dict[str, Any], **changes: Any) -> Pix2GifPipeline:
@@ -202,7 +194,9 @@ class Pix2GifPipeline(DiffusionPipeline):
         sampler = c.sampler if sampler is None else sampler
         get_sampler(sampler)
         ac = alphas_cumprod(c)  # the settings have a preset's names
-        sigmas, _ = sigmas_for(c.sampling_steps if steps is None else steps, ac, c.spacing, sampler)
+        steps = c.sampling_steps if steps is None else steps
+        sigmas, _ = sigmas_for(steps, ac, c.spacing, sampler)
+        check_distilled(c.distilled_steps, steps, sampler, scales)
         if noise not in NOISES:
             raise ValueError(f"Unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
         if generator is None:

@@ -110,6 +110,7 @@ class Preset:
     s_T: float = 1.0
     s_I: float = 1.0
     s_M: float = 1.0
+    distilled_steps: tuple[int, ...] | None = None  # the UNet was distilled for these step counts, unguided; None: for any
 
     def with_changes(self, **changes: Any) -> Preset:
         """The same preset with some fields replaced."""

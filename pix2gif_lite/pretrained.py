@@ -21,6 +21,7 @@ from .text import build_text_encoder, default_corpus, train_tokenizer
 from .warping import FlowNet
 
 LITE_WEIGHTS = Path(__file__).parent / "weights" / "lite"  # shipped inside the wheel
+TURBO_WEIGHTS = LITE_WEIGHTS.with_name("lite-turbo")  # the same, distilled to a few steps
 CORPUS_CAPTIONS = 4000  # captions of default scenes the tokenizer learns from when none are given
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")  # owner/name
 
@@ -69,7 +70,7 @@ def build_flow_net(preset: Preset) -> FlowNet:
 
 
 def resolve_weights(name_or_path: str | Path) -> str:
-    """ "lite", a local folder or a Hub id ("owner/name") -> the folder or id that `from_pretrained` understands.
+    """ "lite", "lite-turbo", a local folder or a Hub id ("owner/name") -> the folder or id that `from_pretrained` understands.
 
     Raises FileNotFoundError for anything else.
     """
@@ -78,6 +79,8 @@ def resolve_weights(name_or_path: str | Path) -> str:
         if not LITE_WEIGHTS.is_dir():
             raise FileNotFoundError(f"The shipped weights are missing from {LITE_WEIGHTS}: install pix2gif-lite again.")
         return str(LITE_WEIGHTS)
+    if name == "lite-turbo" and TURBO_WEIGHTS.is_dir():
+        return str(TURBO_WEIGHTS)
     folder = Path(name).expanduser()
     if name and folder.is_dir():  # "" would be the current folder
         return str(folder)
@@ -86,4 +89,7 @@ def resolve_weights(name_or_path: str | Path) -> str:
         raise FileNotFoundError(f"Weights {name!r} is a file: give the folder {where}.")
     if isinstance(name_or_path, str) and HUB_ID.fullmatch(name):
         return name
+    if name == "lite-turbo":
+        make = "pix2gif-lite train turbo --init lite --out DIR"
+        raise FileNotFoundError(f"The weights 'lite-turbo' are not shipped in this version: run `{make}`, then give DIR.")
     raise FileNotFoundError(f"No weights at {name!r}: give 'lite', a folder of weights or a Hub id such as owner/name.")

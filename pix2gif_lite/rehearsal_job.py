@@ -21,7 +21,6 @@ from transformers import PreTrainedTokenizerFast
 
 from .autoencoder import PatchAutoencoderKL
 from .autoencoder_job import AutoencoderJob, reconstruction_terms
-from .lookup import warp
 from .metrics import psnr
 from .mixture import FAMILIES
 from .model import Pix2GifModel
@@ -146,10 +145,10 @@ class RehearsalJob(AutoencoderJob):
 
     def warped(self, z: Tensor, input_ids: Tensor, motion: Tensor) -> Tensor:
         """z_W of latents z = E(c_I), both unscaled (P, 4, h, w). Gradients: to what is looked up; to where, if FNet learns."""
+        net = self.model.flow_net
         with torch.set_grad_enabled(self.flow_learns and torch.is_grad_enabled()):
-            flow, _ = self.model.warp(self.image_scale * z.detach(), self.model.condition(input_ids, motion))
-        how = self.model.flow_net.config
-        return warp(z, flow, how.flow_mode, how.interpolation)
+            flows = net(self.image_scale * z.detach(), self.model.condition(input_ids, motion))
+        return net.look_up(self.image_scale * z, flows) / self.image_scale
 
     def forward(self, batch: RehearsalBatch) -> dict[str, Tensor]:
         terms = super().forward(batch.pictures) if batch.pictures else {}

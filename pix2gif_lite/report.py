@@ -17,99 +17,10 @@ from PIL import Image
 from .generating import drawn, generate_for
 from .latent_cache import SCENES, Family
 from .pipeline import Pix2GifPipeline
+from .quality_rows import ROWS
 from .sheets import contact_sheet
 
 SHEET_MOTIONS = (6, 11, 19)
-
-# What the table says: label, path in the results, unit, and the target (None: no target, for the reader).
-ROWS: tuple[tuple[str, str, str, tuple[str, float] | None], ...] = (
-    ("E/D alone, whole picture", "fidelity.ceiling_psnr", "dB", (">=", 34)),
-    ("E/D alone, moving region", "fidelity.ceiling_moving_psnr", "dB", (">=", 26)),
-    ("E/D alone, photographs kept out of training", "photographs.psnr", "dB", (">=", 26)),
-    ("generated, whole picture", "fidelity.psnr", "dB", None),
-    ("generated, below E/D alone, whole picture", "fidelity.gap_db", "dB", ("<=", 1)),
-    ("generated, moving region", "fidelity.moving_psnr", "dB", None),
-    ("generated, below E/D alone, moving region", "fidelity.moving_gap_db", "dB", ("<=", 1)),
-    ("generated, above a copy of the source, moving region, m >= 8", "fidelity.moving_gain_db", "dB", (">=", 8)),
-    ("generated, below E/D alone, still region", "fidelity.still_gap_db", "dB", ("<=", 0.5)),
-    ("generated, with the detail that the pipeline adds, whole picture", "fidelity.detail_psnr", "dB", None),
-    ("generated, with the detail that the pipeline adds, moving region", "fidelity.detail_moving_psnr", "dB", None),
-    ("generated, with the detail that the pipeline adds, still region", "fidelity.detail_still_psnr", "dB", None),
-    ("E/D alone, still region", "fidelity.ceiling_still_psnr", "dB", None),
-    ("warp alone, whole picture", "fidelity.warp_psnr", "dB", None),
-    ("warp alone, moving region", "fidelity.warp_moving_psnr", "dB", None),
-    ("warp by a flow searched for each frame, below E/D alone, whole picture", "searched_flow.gap_db", "dB", None),
-    ("warp by a flow searched for each frame, below E/D alone, moving region", "searched_flow.moving_gap_db", "dB", None),
-    ("warp by a flow searched for each frame, below E/D alone, still region", "searched_flow.still_gap_db", "dB", None),
-    ("copy of the source, whole picture", "fidelity.copy_psnr", "dB", None),
-    ("copy of the source, moving region", "fidelity.copy_moving_psnr", "dB", None),
-    ("generated, whole picture, SSIM", "fidelity.ssim", "", None),
-    ("generated, moving region, SSIM", "fidelity.moving_ssim", "", None),
-    ("generated, still region, SSIM", "fidelity.still_ssim", "", None),
-    ("E/D alone, whole picture, SSIM", "fidelity.ceiling_ssim", "", None),
-    ("E/D alone, moving region, SSIM", "fidelity.ceiling_moving_ssim", "", None),
-    ("E/D alone, still region, SSIM", "fidelity.ceiling_still_ssim", "", None),
-    ("copy of the source, whole picture, SSIM", "fidelity.copy_ssim", "", None),
-    ("copy of the source, moving region, SSIM", "fidelity.copy_moving_ssim", "", None),
-    ("generated, LPIPS", "network_metrics.lpips", "", None),
-    ("generated, PIC", "network_metrics.pic", "", None),
-    ("generated, CLIPSim", "network_metrics.clipsim", "", None),
-    ("asked against measured motion, Pearson a GIF", "coherency.pearson", "", (">=", 0.995)),
-    ("asked against measured motion, RMSE a GIF", "coherency.rmse", "px", ("<=", 1.2)),
-    ("the ruler itself (exact frames), Pearson a GIF", "ruler.pearson", "", None),
-    ("the ruler itself (exact frames), RMSE a GIF", "ruler.rmse", "px", ("<=", 0.6)),
-    ("the ruler itself (exact frames), median error", "ruler.median_error", "px", ("<=", 0.3)),
-    ("flow F against the exact flow, end-point error where things move", "flow.end_point_error", "px", None),
-    (
-        "measured flow (DIS) against the exact flow, end-point error where things move",
-        "flow.measured_end_point_error",
-        "px",
-        None,
-    ),
-    ("the same of the exact frames: the ruler's error", "flow.ruler_end_point_error", "px", None),
-    ("change of the still region against the source", "stillness.generated", "grey levels", None),
-    ("the same of the exact frames through E/D", "stillness.ceiling", "grey levels", None),
-    ("flicker: change from frame to frame beyond the exact frames' own", "flicker.excess", "grey levels", None),
-    ("the same of the exact frames through E/D", "flicker.ceiling_excess", "grey levels", None),
-    ("flicker of the still region", "flicker.still_excess", "grey levels", None),
-    ("the same of the exact frames through E/D, still region", "flicker.still_ceiling_excess", "grey levels", None),
-    ("flicker along the exact motion", "flicker.warped_excess", "grey levels", None),
-    ("the same of the exact frames through E/D, along the exact motion", "flicker.warped_ceiling_excess", "grey levels", None),
-    ("first frame (m = 0) against the picture, as the pipeline returns it", "first_frame.returned_psnr", "dB", None),
-    ("first frame (m = 0) against the picture, as the model makes it", "first_frame.psnr", "dB", None),
-    ("the picture through E/D alone", "first_frame.ceiling_psnr", "dB", None),
-    ("5 steps, below 20 steps", "few_steps.gap_db", "dB", ("+-", 0.3)),
-    ("pairs never seen together, below E/D alone, whole picture", "test_pairs.gap_db", "dB", None),
-    ("pairs never seen together, below E/D alone, moving region", "test_pairs.moving_gap_db", "dB", None),
-    ("pairs never seen together, worse than seen ones, whole picture", "test_pairs.worse_db", "dB", ("<=", 1)),
-    ("pairs never seen together, worse than seen ones, moving region", "test_pairs.moving_worse_db", "dB", ("<=", 1)),
-    ("subject and action never seen together, worse, whole picture", "test_pairs.actions.worse_db", "dB", ("<=", 1)),
-    ("subject and action never seen together, worse, moving region", "test_pairs.actions.moving_worse_db", "dB", ("<=", 1)),
-    ("subject and colour never seen together, worse, whole picture", "test_pairs.colours.worse_db", "dB", ("<=", 1)),
-    ("subject and colour never seen together, worse, moving region", "test_pairs.colours.moving_worse_db", "dB", ("<=", 1)),
-    ("pairs never seen together, Pearson a GIF", "test_pairs.pearson", "", None),
-    ("pairs never seen together, RMSE a GIF", "test_pairs.rmse", "px", None),
-    ("pairs never seen together, the ruler's RMSE", "test_pairs.ruler_rmse", "px", None),
-    ("two actions at once, worse than one, whole picture", "studies.two_actions.worse_db", "dB", ("<=", 2)),
-    ("two actions at once, worse than one, moving region", "studies.two_actions.moving_worse_db", "dB", ("<=", 2)),
-    ("open captions, Pearson a GIF", "test_open.pearson", "", None),
-    ("open captions, RMSE a GIF", "test_open.rmse", "px", None),
-    ("open captions, sharpness against E/D alone", "test_open.sharpness", "of 1", None),
-    # Of photographs only what the source shows is compared: what comes into view is anyone's guess.
-    (
-        "photographs: E/D alone where the frame shows what the source shows",
-        "moved_photographs.fidelity.ceiling_seen_psnr",
-        "dB",
-        (">=", 26),
-    ),
-    ("photographs: generated, below E/D alone", "moved_photographs.fidelity.seen_gap_db", "dB", ("<=", 3)),
-    ("photographs: above standing still, m >= 8", "moved_photographs.fidelity.seen_gain_db", "dB", (">=", 4)),
-    ("photographs: generated, with detail", "moved_photographs.fidelity.detail_seen_psnr", "dB", None),
-    ("photographs: warp alone", "moved_photographs.fidelity.warp_seen_psnr", "dB", None),
-    ("photographs: asked against measured, Pearson a GIF", "moved_photographs.coherency.pearson", "", (">=", 0.95)),
-    ("photographs: asked against measured, RMSE a GIF", "moved_photographs.coherency.rmse", "px", None),
-    ("photographs: the ruler's RMSE", "moved_photographs.ruler.rmse", "px", None),
-)
 
 
 def look_up(results: dict[str, Any], path: str) -> Any:
@@ -124,12 +35,18 @@ def reached(value: float, target: tuple[str, float]) -> bool:
     return {">=": value >= target[1], "<=": value <= target[1], "+-": abs(value) <= target[1]}[target[0]]
 
 
+def figure(results: dict[str, Any], path: str, unit: str) -> str:
+    """A figure as it is shown, with its standard error where it has one: "1.164 +- 0.310 dB"."""
+    error = look_up(results, path + "_error")
+    return f"{look_up(results, path):.3f}{'' if error is None else f' +- {error:.3f}'} {unit}".rstrip()
+
+
 def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table, targets beside the figures, and below it how they were made."""
     lines = ["| | figure | target | |", "|---|---|---|---|"]
     for label, path, unit, target in ROWS:
         value = look_up(results, path)
-        shown = _why(results, path) if value is None else f"{value:.3f} {unit}".rstrip()
+        shown = _why(results, path) if value is None else figure(results, path, unit)
         aim, met = "", ""
         if target is not None:
             aim = f"{target[0]} {target[1]:g} {unit}".rstrip()
@@ -153,18 +70,12 @@ def _why(results: dict[str, Any], path: str) -> str:
     """What stands in the place of a figure: for the network metrics, what is not in reach."""
     section, _, name = path.rpartition(".")
     reasons = look_up(results, section + ".not_computed")
-    reason = reasons.get(name) if isinstance(reasons, dict) else None
+    reason = reasons.get(name.removeprefix("moving_").removeprefix("still_")) if isinstance(reasons, dict) else None
     return "not computed" if reason is None else f"not computed: {reason.split(':')[0]}"
 
 
 def made_here() -> dict[str, Any]:
     """The command, when, on which machine, at which commit."""
-    here = Path(__file__).parent
-    try:
-        git = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None  # an installed wheel
     info = Path("/proc/cpuinfo")  # Linux alone tells the processor's name without a tool
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -174,8 +85,26 @@ def made_here() -> dict[str, Any]:
         "machine": f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": commit,
+        "commit": commit_of(Path(__file__).parent),
     }
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that a package's folder is at, "134b632", or "134b632 + changes" where it is not as committed.
+
+    None where git does not know it: an installed wheel, also one that lies inside of somebody else's repository.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), "--no-optional-locks", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit = git("rev-parse", "--short", "HEAD")
+        return f"{commit} + changes" if git("status", "--porcelain", "--", ".") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def provenance(weights: Any, pipe: Pix2GifPipeline, settings: dict[str, Any]) -> dict[str, Any]:

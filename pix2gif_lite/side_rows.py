@@ -1,4 +1,4 @@
-"""Rows of the quality table that need frames of their own: other steps, a searched flow, m = 0, held-out pairs, photographs.
+"""Rows of the quality table that need frames of their own: other steps, a searched flow, m = 0, others' networks, photographs.
 
 Each takes a few scenes, since it compares two numbers of the same frames, and tells `tick(n)` when n more are done.
 """
@@ -12,29 +12,20 @@ import torch
 from torch import Tensor
 
 from .canvas import to_tensor
-from .casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
 from .generating import drawn, generate_for, through_autoencoder
 from .measuring import best_warp, fidelity
-from .metrics import psnr
+from .metrics import psnr, region_mean
 from .mixture import FAMILIES
-from .network_metrics import network_rows
+from .network_metrics import LPIPS, PIC, CLIPSim
 from .photos import MovedPhoto
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS
-from .scenes import Scene, scenes_where
+from .reach import NotInReach
+from .scenes import Scene
 from .summary import mean
 from .training_data import held_out_crops
 
 PHOTO_CROPS = 32
-PAIRS: dict[str, Callable[[Scene], bool]] = {  # what training never drew together
-    "actions": lambda scene: any((actor.subject, actor.action) in HELD_OUT_ACTIONS for actor in scene.actors),
-    "colours": lambda scene: any((actor.subject, actor.colour) in HELD_OUT_COLOURS for actor in scene.actors),
-}
-
-
-def held_out_pairs(count: int, kind: str) -> list[Scene]:
-    """The first `count` scenes of test_pairs that have a pair of that kind, one of PAIRS."""
-    return scenes_where(count, "test_pairs", PAIRS[kind], f"with held-out {kind}")
 
 
 def fidelity_at(
@@ -75,7 +66,7 @@ def first_frames(
     network_metrics  what `network_rows` returns, of the frames of DEMO_MOTIONS
     """
     columns: dict[str, list[Tensor]] = {"psnr": [], "ceiling_psnr": [], "returned_psnr": []}
-    gifs: list[tuple[Tensor, Tensor, Tensor]] = []
+    gifs: list[tuple[Tensor, ...]] = []
     motions = (0, *DEMO_MOTIONS)
     for part in drawn(scenes, motions, pipe.config.image_size):
         made = generate_for(pipe, part, motions, steps, sampler).image.unflatten(0, (-1, len(motions)))
@@ -84,13 +75,61 @@ def first_frames(
         firsts = made[:, 0], through_autoencoder(pipe, part.source), returned
         for values, frames in zip(columns.values(), firsts, strict=True):
             values.append(psnr(frames, part.source))
-        gifs.append((part.source, made[:, 1:], part.exact.image.unflatten(0, (-1, len(motions)))[:, 1:]))
+        exact = (values.unflatten(0, (-1, len(motions)))[:, 1:] for values in (part.exact.image, part.exact.moving))
+        gifs.append((part.source, made[:, 1:], *exact))
         if tick:
             tick(len(part.scenes))
     found = {name: mean(torch.cat(values)) for name, values in columns.items()}
-    source, frames, exact = (torch.cat(parts) for parts in zip(*gifs, strict=True))
-    networks = network_rows(source, frames, exact, [scene.caption for scene in scenes])
+    source, frames, exact, moving = (torch.cat(parts) for parts in zip(*gifs, strict=True))
+    networks = network_rows(source, frames, exact, [scene.caption for scene in scenes], moving)
     return {"first_frame": found | {"scenes": len(scenes)}, "network_metrics": networks | {"scenes": len(scenes)}}
+
+
+def network_rows(
+    first: Tensor,
+    frames: Tensor,
+    exact: Tensor,
+    captions: Sequence[str],
+    moving: Tensor | None = None,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
+    """The means of the metrics of pictures over N GIFs; None for those that are not in reach.
+
+    first     (N, 3, S, S), the users' pictures
+    frames    (N, K, 3, S, S) generated; `exact` the same of the exact ones
+    moving    (N, K, 1, S, S) bool: where something moves; None: then no LPIPS of the regions
+
+    -> {"lpips", "moving_lpips", "still_lpips", "pic", "clipsim": float or None, "not_computed": {name: reason}}, where the
+    LPIPS of a region is that of `LPIPS.maps`, averaged over it. Raises ValueError for other shapes.
+    """
+    fits = frames.ndim == 5 and frames.shape == exact.shape and first.shape == frames[:, 0].shape
+    if not fits or len(captions) != len(first):
+        shapes = f"{tuple(first.shape)}, {tuple(frames.shape)}, {tuple(exact.shape)} and {len(captions)} captions"
+        raise ValueError(f"GIFs of shapes {shapes} do not fit: give (N, 3, S, S), twice (N, K, 3, S, S), and N.")
+    if moving is not None and moving.shape != frames[:, :, :1].shape:
+        raise ValueError(f"A region of shape {tuple(moving.shape)} does not fit frames {tuple(frames.shape)}.")
+
+    def lpips() -> dict[str, Tensor]:
+        metric, pair = LPIPS(device), (frames.flatten(0, 1), exact.flatten(0, 1))
+        found = {"lpips": metric(*pair)}
+        if moving is not None:
+            maps, where = metric.maps(*pair), moving.flatten(0, 1)
+            found |= {"moving_lpips": region_mean(maps, where), "still_lpips": region_mean(maps, ~where)}
+        return found
+
+    compute: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "lpips": lpips,
+        "pic": lambda: {"pic": PIC(device)(first, frames)},
+        "clipsim": lambda: {"clipsim": CLIPSim(device=device)(frames, captions)},
+    }
+    rows: dict[str, Any] = dict.fromkeys(("lpips", "moving_lpips", "still_lpips", "pic", "clipsim"))
+    missing: dict[str, str] = {}
+    for name, values in compute.items():
+        try:
+            rows |= {key: mean(found) for key, found in values().items()}
+        except NotInReach as error:
+            missing[name] = str(error)
+    return {**rows, "not_computed": missing}
 
 
 def photographs(pipe: Pix2GifPipeline) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .presets import Preset
 from .pretrained import build_components, resolve_weights
 from .reference import is_reference, load_reference_parts
 
-READ_BY = ("residual", "prediction_type", "scale_image_latents")  # what a UNet's output means
+READ_BY = ("residual", "prediction_type", "scale_image_latents", "distilled_steps")  # what a UNet's output means
 FLOW_SIZES = {"flow_width": "flow_width", "text_maps": "flow_text_maps", "widths": "flow_widths"}  # FlowNet's: the preset's
 FLOW_SIZES |= {"skips": "flow_skips", "mixing": "flow_mixing", "norm": "flow_norm", "flow_mode": "flow_mode"}
 FLOW_SIZES["subcells"] = "flow_subcells"
@@ -106,7 +106,7 @@ def load_vae(name: str | Path, kind: str, place: Path | None, **hub: Any) -> Aut
     if kind == "parent":
         return load_parent_vae(name, read_json(place / "vae" / "config.json"), **hub)
     folder = Path(name).expanduser()
-    ours = name == "lite" or (folder / "vae").is_dir() or folder.name == "vae"
+    ours = name in ("lite", "lite-turbo") or (folder / "vae").is_dir() or folder.name == "vae"
     return load_component(name, "vae") if ours and kind != "reference" else load_parent_vae(name, **hub)
 
 
@@ -149,7 +149,7 @@ def check_fit(init: str | Path, place: Path, flow_net: Any, preset: Preset, unet
     if unet_stays and (place / INDEX).is_file():
         saved = json.loads((place / INDEX).read_text(encoding="utf-8"))
         for name in READ_BY:
-            wanted = getattr(preset, name)
+            wanted = json.loads(json.dumps(getattr(preset, name)))
             if saved.get(name, wanted) != wanted:
                 raise ValueError(
                     f"The UNet of {str(init)!r} was trained with {name}={saved[name]}, the preset has {wanted}: it "

@@ -25,7 +25,7 @@ from .metrics import flicker, pearson, rmse
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS
 from .scenes import Scene, sample_scenes, scenes_where
-from .summary import mean
+from .summary import mean, standard_error
 
 SAMPLERS_COMPARED = ("dpmpp_2m", "euler_ancestral")
 TIMED_STEPS = 6  # few steps are timed more often: as many GIFs as come to so many steps
@@ -194,11 +194,6 @@ def cost(pipe: Pix2GifPipeline, scenes: Sequence[Scene], tick: Callable[[int], A
         found |= {region + "psnr": mean(ours), region + "gap_db": mean(gap), region + "gap_db_error": standard_error(gap)}
     found |= {"pearson": mean(pearson(asked, frames["measured"])), "rmse": mean(rmse(asked, frames["measured"]))}
     return found | {"ruler_rmse": mean(rmse(asked, frames["ruler"])), "flow_error": mean(frames.get("flow_error"))}
-
-
-def standard_error(values: Tensor) -> float | None:
-    """Of the mean of values (N,); None of a single one."""
-    return float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def _settings(way: Way) -> dict[str, Any]:

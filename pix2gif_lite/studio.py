@@ -1,35 +1,33 @@
-"""What stands behind the sliders: requests become previews and GIFs, each computed once. No widgets and no HTML here.
+"""What stands behind the sliders: requests become frames and GIFs, each computed once. No widgets and no HTML here.
 
-Request --> preview   D(z_W) at the largest motion: the warp alone, one frame, no UNet
-        \\-> Made      the real frames, as a GIF, with their motion measured
+Request --> Glimpse   the frame of the largest motion, at once (live.py); where that takes many steps, the warp alone, D(z_W)
+        \\-> Made      all frames, as a GIF, with their motion measured
 """
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 
-from .actions import SUITS
-from .canvas import to_pil, to_source
-from .captions import PHRASES, article
-from .casting import HELD_OUT_ACTIONS
+from .canvas import to_pil
+from .gallery import IDEAS, gallery, suggestions
 from .gifs import encode_animation
+from .live import Live
 from .pictures import open_upload
 from .pipeline import Pix2GifPipeline
 from .request import check_motions
 from .result import Pix2GifOutput
-from .scenes import Scene, endless_scenes
 from .sheets import contact_sheet
-from .text import motion_prompt, tokenize
 
 KEPT = 200_000_000  # bytes of frames kept in memory; the newest GIF is kept whatever its size
+LIVE_STEPS = 4  # denoising steps that a frame may take while a slider is dragged
 LARGEST = 512  # px, longest side of an uploaded picture here: its GIF has to travel to a browser
 SCALED = """from PIL import Image
 from pix2gif_lite.pictures import open_image
@@ -37,8 +35,6 @@ from pix2gif_lite.pictures import open_image
 image = open_image({name!r})
 image.thumbnail(({side}, {side}), Image.Resampling.LANCZOS)
 """  # what `Studio.add_upload` does to a larger one
-GALLERY_SEED = 2026  # of the `test` scenes: a whale that jumps comes first
-IDEAS = ("a red balloon is rising", "a boat is sailing to the right", "a butterfly is growing")  # for a stranger's picture
 
 
 @dataclass(frozen=True)
@@ -111,6 +107,14 @@ class Made:
         return f'{before}{call}.save("mine.gif", fps={r.fps:g}, loop={r.loop!r})'
 
 
+class Glimpse(NamedTuple):
+    """One frame, shown while a slider is dragged."""
+
+    png: bytes
+    words: str  # what it is
+    real: bool  # the model's own frame, not the warp alone
+
+
 class Studio:
     """Pictures by name, and GIFs of them. `pipe`: a pipeline (None: the shipped weights, loaded when first needed)."""
 
@@ -128,7 +132,7 @@ class Studio:
         self._scaled: set[str] = set()
         self._lock = threading.Lock()  # around pictures and GIFs: an upload comes from another thread than `make`
         self._made: OrderedDict[Request, Made] = OrderedDict()
-        self._latents: dict[str, tuple[Image.Image, torch.Tensor]] = {}
+        self._live: Live | None = None
 
     @property
     def loaded(self) -> bool:
@@ -140,6 +144,12 @@ class Studio:
         if self._pipe is None:
             self._pipe = Pix2GifPipeline.from_pretrained("lite")
         return self._pipe
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """What the weights in memory are asked by unless told otherwise; nothing before they are there."""
+        names = {"steps": "sampling_steps", "s_T": "s_T", "s_I": "s_I"}
+        return {ours: getattr(self.pipe.config, theirs) for ours, theirs in names.items()} if self.loaded else {}
 
     def ideas(self, picture: str) -> tuple[str, ...]:
         """Captions that suit a picture."""
@@ -167,24 +177,19 @@ class Studio:
                 del self._made[request]
         return name
 
-    @torch.inference_mode()
-    def preview(self, request: Request) -> Image.Image | None:
-        """D(z_W) at the largest motion: what the warp alone makes of it. None for weights without a warp, or no motion.
-
-        Raises ValueError for a motion outside the weights' table.
-        """
-        m, pipe = max(check_motions(request.motions, self.pipe.motion_rows)), self.pipe
-        if m == 0 or pipe.flow_net is None or not request.caption.strip():
+    def glimpse(self, request: Request) -> Glimpse | None:
+        """The frame of the largest motion, soon; None where nothing moves, or nothing is said of it. Errors: the pipeline's."""
+        r, m = request, max(check_motions(request.motions, self.pipe.motion_rows))
+        if m == 0 or not r.caption.strip():
             return None
-        picture = self.pictures[request.picture]
-        seen, latent = self._latents.get(request.picture, (None, None))
-        if seen is not picture:  # another picture may have been uploaded under that name
-            latent = pipe.encode(to_source(picture))
-            self._latents[request.picture] = picture, latent
-        ids = tokenize(pipe.tokenizer, [motion_prompt(request.caption, m)]).to(latent.device)
-        c_L = pipe.model.condition(ids, torch.tensor([m], device=latent.device))
-        _, z_W = pipe.model.warp((latent * pipe.image_scale).to(pipe.unet.dtype), c_L)
-        return to_pil(pipe.vae.decode((z_W / pipe.image_scale).to(pipe.vae.dtype)).sample[0])
+        if self._live is None:
+            self._live = Live(self.pipe)  # checks what it is given, as the pipeline does
+        picture = self.pictures[r.picture]
+        if r.steps > LIVE_STEPS and self.pipe.flow_net is not None:
+            return Glimpse(self._live.warped(picture, r.caption, m), f"the warp alone at {m:g} px, D(z_W)", False)
+        began = time.perf_counter()
+        png = self._live.png(picture, r.caption, m, r.seed, steps=r.steps, s_T=r.s_T, s_I=r.s_I)
+        return Glimpse(png, f"the frame of {m:g} px, made in {1000 * (time.perf_counter() - began):.0f} ms", True)
 
     def known(self, request: Request) -> Made | None:
         """The GIF of a request, if it was made before."""
@@ -217,26 +222,6 @@ class Studio:
             while len(self._made) > 1 and sum(each.size for each in self._made.values()) > KEPT:
                 self._made.popitem(last=False)
         return made
-
-
-def gallery(wanted: int, seed: int = GALLERY_SEED) -> list[Scene]:
-    """Held-out scenes to choose from, of one subject each and no subject twice: `wanted` of them, or one a subject."""
-    chosen: dict[str, Scene] = {}
-    scenes = endless_scenes("test", seed)
-    while len(chosen) < min(wanted, len(SUITS)):
-        scene = next(scenes)
-        if len(scene.actors) == 1:
-            chosen.setdefault(scene.subjects[0], scene)
-    return list(chosen.values())
-
-
-def suggestions(scene: Scene) -> tuple[str, ...]:
-    """Captions that suit a scene: its own, and the other things its subject was seen doing in training."""
-    actor = scene.actors[0]
-    way = "to the right" if actor.facing > 0 else "to the left"
-    others = [a for a in SUITS[actor.subject] if a != actor.action and (actor.subject, a) not in HELD_OUT_ACTIONS]
-    name = article(f"{actor.colour} {actor.subject}")
-    return (scene.caption, *(f"{name} {PHRASES[action][0].format(way=way, turn='clockwise')}" for action in others))
 
 
 def uploaded(files: Any) -> tuple[str, bytes] | None:

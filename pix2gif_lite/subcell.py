@@ -36,7 +36,10 @@ def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
 
 
 def bilinear_logits(r: int) -> Tensor:
-    """Logits (9 r r,) with which `enlarge` is bilinear enlargement, to within 1 % of a neighbour's flow."""
+    """Logits (9 r r,) with which `enlarge` is bilinear enlargement, but for 1 % of the most that neighbours differ by.
+
+    The 1 % goes to all nine neighbours alike: a share of exactly 0 could not be learnt away from.
+    """
     places = (torch.arange(r, dtype=torch.float32) + 0.5) / r - 0.5  # from the cell's centre, in cells
     near = (1 - (torch.tensor([-1.0, 0.0, 1.0])[:, None] - places).abs()).clamp(min=0)  # (3, r), along one side
     return (torch.einsum("yi,xj->yxij", near, near) + 1e-3).log().flatten()
@@ -80,16 +83,16 @@ class SubcellWarp(nn.Module):
             nn.init.zeros_(silent)
         self.choose[-1].bias.data.copy_(bilinear_logits(r))
 
-    def flow(self, flow: Tensor, features: Tensor) -> Tensor:
+    def refine(self, flow: Tensor, features: Tensor) -> Tensor:
         """F', (B, 2, r h, r w) in places, of F (B, 2, h, w) in cells and FNet's finest features (B, features, h, w)."""
         return enlarge(flow, self.choose(features), self.r)
 
     def forward(self, latents: Tensor, flow: Tensor, fine: Tensor, interpolation: str = "bilinear") -> Tensor:
         """z_W (B, channels, h, w) of latents E(c_I), F in cells and F' in places. Displacements, as `warp` adds them.
 
-        A dropped picture, all 0, gives 0.
+        `interpolation` is that of F; between places, which are small, bilinear is enough. A dropped picture, all 0, gives 0.
         """
         plain = warp(latents, flow, interpolation=interpolation)
-        added = self.fold(warp(self.unfold(latents), fine)).to(plain.dtype)
-        there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]
-        return plain + added * there
+        learnt = self.fold(warp(self.unfold(latents), fine)).to(plain.dtype)
+        there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1): the biases know no dropped picture
+        return plain + learnt * there

@@ -1,7 +1,7 @@
 """What measured columns come to on average: the sections of results.json.
 
 `measure` gives a number for each frame; here they become means, and differences of means, of everything, of each motion, of
-each kind of move, of pairs that training never drew. Figures in dB are means over frames of each frame's dB.
+each kind of move. Figures in dB are means over frames of each frame's dB.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .metrics import coherency
@@ -26,6 +25,11 @@ def mean(values: Tensor | None) -> float | None:
     return float(values.nanmean())
 
 
+def standard_error(values: Tensor) -> float | None:
+    """Of the mean of values (N,); None of a single one, or none."""
+    return float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
+
+
 def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
     """The sections fidelity, coherency, ruler, flow, stillness, flicker and by_motion, from `measure`'s columns."""
     asked = frames["asked"]
@@ -35,6 +39,8 @@ def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
         ours, ceiling, copy = (frames[f"{which}{region}psnr"] for which in ("", "ceiling_", "copy_"))
         likeness[region + "gap_db"] = mean(ceiling - ours)
         likeness[region + "gain_db"] = mean((ours - copy)[:, fast])
+        warped = frames.get(f"warp_{region}psnr")  # not there for the variants without a warp
+        likeness[f"warp_{region}gap_db"] = None if warped is None else mean(ceiling - warped)
     kept = [f"{which}{region}psnr" for region in ("", "moving_", "seen_") for which in ("", "ceiling_", "copy_")]
     kept += ["measured", "ruler"]
     return {
@@ -88,22 +94,3 @@ def summarise_photos(photos: Sequence[MovedPhoto], frames: Mapping[str, Tensor])
     rows = {kind: [k for k, other in enumerate(kinds) if other == kind] for kind in sorted(set(kinds))}
     alone = {kind: brief({name: v[some] for name, v in frames.items()}) | {"photos": len(some)} for kind, some in rows.items()}
     return {"photos": len(photos), **summarise(frames), "by_move": alone}
-
-
-def summarise_pairs(pairs: Mapping[str, Mapping[str, Tensor]], seen: Mapping[str, Any]) -> dict[str, Any]:
-    """The section test_pairs: all kinds of held-out pairs together, and below "actions" and "colours" each alone.
-
-    `seen` is the section fidelity of scenes whose pairs training did draw: worse_db and moving_worse_db say how much farther
-    below E/D the held-out pairs are.
-    """
-
-    def part(frames: Mapping[str, Tensor]) -> dict[str, Any]:
-        found = brief(frames)
-        for region in ("", "moving_"):
-            gaps = found[region + "gap_db"], seen[region + "gap_db"]
-            found[region + "worse_db"] = None if None in gaps else gaps[0] - gaps[1]
-        return found | {"scenes": len(frames["asked"])}
-
-    names = next(iter(pairs.values()))
-    together = {name: torch.cat([frames[name] for frames in pairs.values()]) for name in names}
-    return part(together) | {kind: part(frames) for kind, frames in pairs.items()}

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from .distilled import STEPS, TEACHER_STEPS, check_step_counts, parse_step_counts
 from .presets import get_preset
 from .request import check_folder, check_mix, choose_device, parse_loss_weights, parse_mix
 
@@ -13,7 +14,7 @@ RUN_OPTIONS = ("mixed_precision", "gradient_checkpointing", "optimizer", "compil
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train the model, or its autoencoder, on drawn scenes, photographs or your own GIFs."""
+    """Train the model, its autoencoder or its few-step form on drawn scenes, photographs or your own GIFs."""
     # 1. What can be refused without a model is refused first.
     out, preset = Path(args.out), get_preset(args.preset)
     if args.variant:
@@ -37,6 +38,15 @@ def train(args: argparse.Namespace) -> None:
         check_mix(mix, {"scenes": args.scenes or 1, "photos": args.photos or 0, "gifs": int(bool(args.data))})
     if args.what == "decoder" and not args.init:
         raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
+    if args.what == "turbo" and not args.init:
+        raise ValueError("`train turbo` distils weights to a few steps: give --init, such as --init lite.")
+    if (args.distilled_steps is not None or args.teacher_steps is not None) and args.what != "turbo":
+        raise ValueError("--distilled-steps and --teacher-steps are for `train turbo`: leave them out.")
+    counts = STEPS if args.distilled_steps is None else parse_step_counts(args.distilled_steps)
+    teacher_steps = TEACHER_STEPS if args.teacher_steps is None else args.teacher_steps
+    check_step_counts(counts, teacher_steps)
+    if args.what == "turbo" and args.photo_share is not None:
+        raise ValueError("--photo-share is for `train autoencoder` and `train decoder`: leave it out.")
     if args.through and not autoencoder:
         raise ValueError("--through is for `train autoencoder`: leave it out.")
     if (args.flow_learns or args.pair_photos) and not args.through:
@@ -72,6 +82,7 @@ def train(args: argparse.Namespace) -> None:
     # 3. The training itself.
     from . import samples
     from .checkpoints import checkpoints
+    from .distillation import train_turbo
     from .hardware import out_of_memory
     from .processes import place
     from .training import train_autoencoder, train_decoder, train_model
@@ -95,6 +106,9 @@ def train(args: argparse.Namespace) -> None:
                 summary = train_autoencoder(preset, out, callback=samples.of_autoencoder, **own, **common)
             elif args.what == "decoder":
                 summary = train_decoder(preset, out, **common)
+            elif args.what == "turbo":
+                own = {"distilled_steps": counts, "teacher_steps": teacher_steps}
+                summary = train_turbo(preset, out, callback=samples.of_model, **own, **common)
             else:
                 summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .distilled import STEPS, TEACHER_STEPS
 from .options import add_slider, number
 from .presets import PRESETS, VARIANTS
 
@@ -15,7 +16,7 @@ INIT = (
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", nargs="?", choices=("model", "autoencoder", "decoder"), default="model", help="(default: model)"
+        "what", nargs="?", choices=("model", "autoencoder", "decoder", "turbo"), default="model", help="(default: model)"
     )
     parser.add_argument("--preset", choices=tuple(PRESETS), default="lite", help="sizes and rates (default: lite)")
     parser.add_argument("--variant", choices=VARIANTS, help="the paper's ablation (default: the preset's)")
@@ -51,6 +52,10 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--flow-learns", action="store_true", help="with --through: FNet, M and the text encoder learn along")
     text = "with --through: share of its pairs that are moved photographs (default: 0)"
     how.add_argument("--pair-photos", type=number("pair-photos", 0, 1), default=0.0, metavar="N", help=text)
+    text = f"turbo: what the weights will be sampled in (default: {','.join(map(str, STEPS))})"
+    how.add_argument("--distilled-steps", metavar="N,...", help=text)
+    text = f"turbo: steps that the weights of --init take to show where to end (default: {TEACHER_STEPS})"
+    how.add_argument("--teacher-steps", type=number("teacher-steps", 2, 999, True), metavar="N", help=text)
     how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")
     how.add_argument("--samples-every", type=number("samples-every", 1, 1e9, True), default=500, metavar="STEPS")
     add_slider(how, "--seed", "seed", 0, "0", "first weights, data, order of samples and noise")

@@ -37,7 +37,7 @@ from .text_cache import cache_texts, prompts_of
 from .training_data import PictureSource
 from .training_loop import Run, fit
 
-SAMPLING_FIELDS = ("sampler", "sampling_steps", "spacing", "s_T", "s_I", "s_M", "name", "steps", "autoencoder")
+SAMPLING_FIELDS = "sampler sampling_steps spacing s_T s_I s_M distilled_steps name steps autoencoder".split()
 
 
 def train_autoencoder(
@@ -77,7 +77,7 @@ def train_autoencoder(
     """
     sizes = preset.autoencoder
     photos = training_frames(photos) if photos is not None and curated(photos) else photos
-    run = _run(preset, sizes, out, steps, minutes, seed, options)
+    run = planned_run(preset, sizes, out, steps, minutes, seed, options)
     init = through if init is None else init
     if init is None:
         with torch.random.fork_rng(devices=[]):  # the caller's random state is left alone
@@ -145,8 +145,8 @@ def train_model(
     return the same summary; the main one writes. Errors: those of `fit`, `TrainingData` and `starting_parts`.
     """
     preset = choose_perceptual(preset)
-    data = _data(preset, seed, options)
-    run = _run(preset, preset, out, steps, minutes, seed, options)
+    data = chosen_data(preset, seed, options)
+    run = planned_run(preset, preset, out, steps, minutes, seed, options)
     if only == "unet" and init is None:
         raise ValueError(
             "only='unet' keeps the warp as it is, and there is none yet: give init, weights whose warp is trained."
@@ -176,7 +176,7 @@ def train_model(
     summary = fit(job, run, settings)
     if lora_rank:
         merge_lora(parts["unet"])
-    _save_pipeline(start, out, init, summary, settings)
+    save_pipeline(start, out, init, summary, settings)
     return summary
 
 
@@ -196,8 +196,8 @@ def train_decoder(
     photo_share     of still photographs beside the data, as in `train_autoencoder`
     options         as in `train_model`
     """
-    data = _data(preset, seed, options)
-    run = _run(preset, preset.autoencoder, out, steps, minutes, seed, options)
+    data = chosen_data(preset, seed, options)
+    run = planned_run(preset, preset.autoencoder, out, steps, minutes, seed, options)
     start = starting_parts(init, preset, unet_stays=True)
     parts, preset = start.parts, start.preset
     vae, precision = parts["vae"].to(device(run.cpu)), choose_precision(run.mixed_precision, run.cpu)
@@ -211,11 +211,11 @@ def train_decoder(
     settings = {"job": "decoder", "autoencoder": fingerprint(vae), "batch_size": run.batch_size, "seed": seed}
     settings |= {"photo_share": photo_share} | data.settings()
     summary = fit(job, run, settings)
-    _save_pipeline(start, out, init, summary, settings)
+    save_pipeline(start, out, init, summary, settings)
     return summary
 
 
-def _save_pipeline(start: Start, out: str | Path, init: Any, summary: dict[str, Any], settings: dict[str, Any]) -> None:
+def save_pipeline(start: Start, out: str | Path, init: Any, summary: dict[str, Any], settings: dict[str, Any]) -> None:
     """A folder that `Pix2GifPipeline.from_pretrained` takes, with its card; written by the first process alone."""
 
     def save() -> None:
@@ -226,13 +226,13 @@ def _save_pipeline(start: Start, out: str | Path, init: Any, summary: dict[str, 
     on_main(save)
 
 
-def _data(preset: Preset, seed: int, options: dict[str, Any]) -> TrainingData:
+def chosen_data(preset: Preset, seed: int, options: dict[str, Any]) -> TrainingData:
     """The data that the options ask for; they are taken out of them."""
     chosen = {name: options.pop(name) for name in TrainingData.OPTIONS if name in options}
     return TrainingData(preset, seed, **chosen)
 
 
-def _run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int, options: dict[str, Any]) -> Run:
+def planned_run(preset: Preset, rates: Any, out: str | Path, steps, minutes, seed: int, options: dict[str, Any]) -> Run:
     """The run that the preset describes (`rates`: the part with this job's rates), as changed by the options."""
     if steps is None and minutes is None:
         steps = rates.steps

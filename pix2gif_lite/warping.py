@@ -91,7 +91,7 @@ class FlowNet(ModelMixin, ConfigMixin):
     mixing  blocks in the middle, half as many at the finest scale, in which text and picture multiply ("this object"
             times "that far"). The reference's flow is one layer away from their sum.
     subcells  r: the look-up learns to look at r x r places a cell, see subcell.py (0: the paper's WNet, without weights).
-            Displacements only.
+            Displacements only; ValueError otherwise.
     """
 
     @register_to_config
@@ -114,6 +114,8 @@ class FlowNet(ModelMixin, ConfigMixin):
         if norm not in ("group", "batch"):
             raise ValueError(f"Unknown norm {norm!r}: choose group or batch.")
         check_warp(flow_mode, interpolation)
+        if not isinstance(subcells, int) or subcells < 0:
+            raise ValueError(f"subcells {subcells!r} is not a number of places a side of a cell: 0 or more, whole.")
         if subcells and flow_mode != "displacement":
             raise ValueError(f"subcells={subcells} refines displacements, not flow_mode={flow_mode!r}: set subcells=0.")
         if flow_width % 4:
@@ -209,10 +211,12 @@ class FlowNet(ModelMixin, ConfigMixin):
         if self.config.flow_mode == "absolute":
             return FlowPyramid(*flows)
         flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)
-        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.flow(flows[0], x))
+
+        # 5. And the flow of every place in a cell, for the learnt look-up.
+        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.refine(flows[0], x))
 
     def look_up(self, image_latents: Tensor, flows: FlowPyramid) -> Tensor:
-        """z_W of Eq. 6, (B, C, h, w): the latents where `flows` of this network point."""
+        """z_W of Eq. 6, (B, C, h, w): the latents E(c_I) looked up where `flows`, this network's own, point."""
         how = self.config
         if self.subcell is None:
             return warp(image_latents, flows.flow0, how.flow_mode, how.interpolation)

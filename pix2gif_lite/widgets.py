@@ -99,14 +99,16 @@ class Explorer(Shown):
 class GifStudio(StudioControls, Shown):
     """A picture, a caption and a motion slider become a GIF; shown by being the last line of a cell.
 
-    Whatever control moves, the warp alone is shown at once (D(z_W), `Studio.preview`), and the real frames when the control
-    rests. `compute`: a `studio.Studio` (None: one of the shipped weights). A cell or a test moves the controls as a hand
-    would and calls `wait()`; `made` is the last GIF, `error` the sentence that says why there is no newer one, or "".
+    Whatever control moves, the frame that moves most is shown at once (`Studio.glimpse`), and all frames when the control
+    rests; while one is made, the newest place of a control waits and those between are skipped. `compute`: a `studio.Studio`
+    (None: one of the shipped weights). A cell or a test moves the controls as a hand would and calls `wait()`; `made` is the
+    last GIF, `error` the sentence that says why there is no newer one, or "".
     """
 
     def __init__(self, compute: Studio | None = None) -> None:
         self.compute = compute or Studio()
         super().__init__(_ipywidgets(), list(self.compute.pictures))
+        self.start_at(self.compute.defaults)
         self.made: Made | None = None
         self.error, self._quiet, self._mark = "", False, f"pix2gif-{id(self):x}"
         self.worker = Newest(self._work, self._busy)
@@ -180,12 +182,12 @@ class GifStudio(StudioControls, Shown):
             self._back(self.error, bad=True)
 
     def _make(self, asked: Request, check: Callable[..., None]) -> Made:
-        """The warp at once; the frames when no control has moved for a moment."""
+        """One frame at once; all of them when no control has moved for a moment."""
         self.progress.value = 0
-        self._say("warping" if self.compute.loaded else "loading the weights")
-        if (still := self.compute.preview(asked)) is not None:
+        self._say("one frame" if self.compute.loaded else "loading the weights")
+        if (seen := self.compute.glimpse(asked)) is not None:
             self.reading.value = panel.reading(max(asked.motions))
-            self.view.value = panel.stage(still, "preview: the warped picture", "preview: the warp alone, D(z_W)")
+            self.view.value = panel.stage(seen.png, seen.words, seen.words)
         check(SETTLE)
         first: list[float] = []  # when the first step was done, and the share of the work that it was
 

@@ -19,6 +19,7 @@ from .sheets import contact_sheet
 from .zero_shot import MOTIONS, SHOWN, SHOWN_FRAMES
 
 TITLES = {"ucf101": "UCF-101", "msrvtt": "MSR-VTT"}
+PAPERS_SIZE = 256  # px (section 4.1)
 DIGITS = {"fvd": 2, "clipsim": 4, "pic": 4}
 NAMES = {"fvd": "FVD", "clipsim": "CLIPSim", "pic": "PIC"}
 
@@ -56,6 +57,11 @@ def _notes(title: str, result: Mapping[str, Any]) -> list[str]:
         f" clip. The last frame has moved {result['curve'][-1]:.1f} px where {MOTIONS[-1]} were asked for, in the real clips"
         f" {result['real_curve'][-1]:.1f} px.",
     ]
+    apart = [] if made["size"] == PAPERS_SIZE else [f"our clips are {made['size']} px, the paper's {PAPERS_SIZE} px"]
+    if made["weights"] == "lite":
+        apart.append("the shipped weights learnt from drawn scenes and moved photographs, the paper's from GIFs of the web")
+    if apart:
+        notes.append(f"What sets our row apart from the paper's: {'; '.join(apart)}.")
     if result["ours"]["fvd"] is not None and result["clips"] < VIDEOS:
         notes.append(f"FVD of fewer clips than the paper's {VIDEOS:,} is larger: it is no figure to set beside the paper's.")
     if skipped := result["skipped"]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 from dataclasses import asdict, replace
@@ -174,9 +176,59 @@ def test_bad_input_is_refused_before_anything_is_trained(whole, start, tmp_path)
         run(out, start, names=NAMES, budget=replace(BUDGET, samples=12))
     with pytest.raises(ValueError, match="with another scales"):
         ablation.run(out, 1, NAMES, BUDGET, TINY, start, progress=False)
-    with pytest.raises(ValueError, match="with another preset, autoencoder, text"):
+    with pytest.raises(ValueError, match="with another preset, autoencoder, decoder, text"):
         ablation.run(out, 1, NAMES, BUDGET, LITE, "lite", progress=False)
     assert sorted(out.rglob("*")) == held
+
+
+def test_it_is_told_that_the_caption_is_guided_as_the_picture_and_which_e_and_d_there_were(whole, start):
+    made = whole[1]["made"]
+    assert made["s_T"] == "as s_I" and made["scales"] == [1.0, 1.8]
+    weights = Pix2GifPipeline.from_pretrained(start).vae.state_dict()
+    for name, of_d in (("autoencoder", False), ("decoder", True)):
+        some = {key: value for key, value in weights.items() if key.startswith(("decoder", "post_quant")) is of_d}
+        digest = hashlib.sha256()
+        for key in sorted(some):
+            digest.update(key.encode() + some[key].numpy().tobytes())
+        assert made[name] == digest.hexdigest()[:16]
+
+
+def test_another_d_or_another_s_t_is_refused_and_a_file_that_does_not_name_d_goes_on(whole, start, tmp_path):
+    _, results = whole
+    full = {"full": {"0": results["runs"]["full"]["0"]}}
+    for changes, refused in (
+        ({}, None),
+        ({"decoder": None}, None),
+        ({"decoder": "0123456789abcdef"}, "another decoder: "),
+        ({"s_T": None}, "another s_T: "),  # from before s_T was s_I, when it stayed at 1
+    ):
+        made = {name: value for name, value in (results["made"] | changes).items() if value is not None}
+        text = json.dumps(results | {"made": made, "runs": full})
+        (tmp_path / "ablation.json").write_text(text)
+        if refused:
+            with pytest.raises(ValueError, match=refused):
+                run(tmp_path, start, names=("full",))
+        else:
+            assert run(tmp_path, start, names=("full",))["runs"] == full
+        assert (tmp_path / "ablation.json").read_text() == text and len([*tmp_path.iterdir()]) == 1
+
+
+def test_a_run_that_is_finished_is_measured_and_not_trained_again(whole, start, tmp_path, monkeypatch):
+    out, results = whole
+    shutil.copytree(out / "full-0", tmp_path / "full-0")
+    (tmp_path / "full-0" / "checkpoints").rename(tmp_path / "elsewhere")  # to train on from would take these
+    monkeypatch.setattr(ablation, "train_model", None)  # whoever calls it fails
+    again = run(tmp_path, start, names=("full",))
+    assert without_times(again)["runs"]["full"]["0"] == without_times(results)["runs"]["full"]["0"]
+    assert again["floor"] == results["floor"] and not (tmp_path / "latents").exists()
+    # half a run, or one that was saved only in part, is trained on
+    for name in ("summary.json", "model_index.json"):
+        (tmp_path / "ablation.json").unlink()
+        (tmp_path / "full-0" / name).rename(tmp_path / name)
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            run(tmp_path, start, names=("full",))
+        (tmp_path / name).rename(tmp_path / "full-0" / name)
+        (tmp_path / "ablation.json").write_text("")
 
 
 # ------------------------------------------------------------------------------------------------------------------ killed
@@ -234,7 +286,7 @@ def made_up(rmse: dict[str, list[float]], scales=(1.0, 1.4, 1.8)) -> dict:
         }
         for name, values in rmse.items()
     }
-    made = {"budget": asdict(BUDGET), "motions": list(MOTIONS), "scales": list(scales), "preset": "tiny"}
+    made = {"budget": asdict(BUDGET), "motions": list(MOTIONS), "scales": list(scales), "preset": "tiny", "s_T": "as s_I"}
     made |= {"command": "pix2gif-lite evaluate --ablation", "date": "today", "machine": "here", "commit": "abc"}
     return {"made": made, "floor": row(11.0), "ceiling": row(0.5), "runs": runs}
 
@@ -332,6 +384,41 @@ def test_only_the_seeds_that_both_have_are_compared_and_a_tie_is_no_win():
     )
     assert found["Ours: a flow of displacements is better than one of absolute places"].startswith("does not hold")
     assert said(made_up({"full": [1.0]})) == {}
+
+
+def test_what_reads_the_same_is_equal_and_no_win():
+    results = made_up({"full": [5.0], "source": [5.004]})
+    row = results["runs"]["source"]["0"]["s_I"]["1"]
+    row["pearson"] = results["runs"]["full"]["0"]["s_I"]["1"]["pearson"]
+    row["moving_psnr"] = 14.0
+    claim = "Ours: L_P against the target is better than against the source (Eq. 7)"
+    assert said(results)[claim].startswith(
+        "partly in the one seed there is: RMSE a GIF: `full` 5.00, `source` 5.00 px, equal."
+        " PSNR, moving region: `full` 15.00, `source` 14.00 dB, higher by 1.00 dB, in 1 of 1 seeds."
+    )
+    results = made_up({"full": [5.0, 6.0], "source": [6.0, 5.0]})
+    assert "px, equal on average, 0.00 +- 1.41 px, over 2 seeds." in said(results)[claim]
+
+
+def test_how_little_l_p_weighs_is_worked_out_from_the_runs():
+    results = made_up({"full": [5.0, 6.0], "warp-concat": [4.0, 5.0]})
+    claim = "`full` obeys the number better than `warp-concat`"
+    assert (
+        "Likely why: The two differ in L_P alone, which is small in the loss: its weight is 0.01, that of L_W 0.3."
+        in (said(results)[claim])
+    )
+    for seed, values in (("0", (0.3, 0.05)), ("1", (0.1, 0.03))):  # 0.2 and 0.04 on average: 0.002 and 0.012
+        results["runs"]["full"][seed]["trained"] |= dict(zip(("val_perceptual", "val_warp"), values, strict=True))
+    assert "at the end of training 0.01 x 0.200, where L_W is 0.3 x 0.040, 6 times as much." in said(results)[claim]
+    assert "{" not in " ".join(ablation_claims.verdicts(results))
+
+
+def test_an_old_file_does_not_say_what_it_did_not_do():
+    results = made_up({"base": [5.0], "full": [1.0]})
+    assert "s_T is s_I in every column" in ablation_report.notes(results)
+    del results["made"]["s_T"]
+    assert "s_T is 1 in every column" in ablation_report.notes(results)
+    assert "s_T stays at 1" in ablation_claims.best_scales(results)
 
 
 def test_l_p_gives_up_motion_where_frames_move_less_and_follow_better():

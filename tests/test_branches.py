@@ -5,8 +5,8 @@ import torch
 
 from pix2gif_lite.branches import in_cells, make_branches
 from pix2gif_lite.guidance import guide, needed_predictions
+from pix2gif_lite.lookup import to_sampling_grid
 from pix2gif_lite.text import NULL_PROMPT, motion_prompt, tokenize
-from pix2gif_lite.warping import to_sampling_grid
 
 CAPTION = "a red balloon is rising"
 

@@ -38,6 +38,17 @@ QUIET = "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --d
 QUIET += " --disable-component-update --disable-sync"
 DEFAULT_FRAMES = int(SLIDERS["frames"].default)
 
+WATCH = """() => {
+    window.stages = [];
+    window.pressed = 0;
+    document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
+    new MutationObserver(() => {
+        const stage = document.querySelector(".pix2gif-studio img.pix2gif-stage");
+        if (stage === null || window.stages.at(-1)?.src === stage.src) return;
+        window.stages.push({src: stage.src, words: stage.parentElement.innerText, time: performance.now()});
+    }).observe(document.querySelector(".pix2gif-studio"), {subtree: true, childList: true});
+}"""  # every picture on the stage, when it came there, and when a key was last pressed
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
@@ -166,6 +177,35 @@ def test_the_motion_slider_moved_by_keys_makes_another_gif_that_moves_more(studi
     after = studio.gif("motion=[0, 2, 4, 6, 8, 10, 12, 14]")
     studio.photograph("motion")
     assert after != before and float(studio.measured.inner_text()) > 1.3 * least
+
+
+def test_dragging_shows_the_models_frames_and_the_last_is_the_last_asked(studio):
+    """What is on the stage while the slider moves, and how long the browser waits for it (kept as browser-live.json)."""
+    studio.page.evaluate(WATCH)
+    studio.press("motion", *["ArrowRight"] * 11)  # to 19, without a pause
+    studio.gif(", 19], ")
+    seen = studio.page.evaluate("window.stages")
+    frames = [each for each in seen if each["src"].startswith("data:image/png")]
+    motions = [float(re.search(r"the frame of (\S+) px, made in", each["words"])[1]) for each in frames]
+    assert motions and motions == sorted(set(motions)) and motions[-1] == 19  # no place twice, none out of turn
+    pictures = [Image.open(io.BytesIO(base64.b64decode(each["src"].split(",")[1]))) for each in frames]
+    assert len({picture.tobytes() for picture in pictures}) == len(frames) and pictures[0].size == (256, 256)
+    assert seen[-1]["src"].startswith("data:image/gif")
+    studio.press("motion", "ArrowLeft")
+    studio.page.wait_for_function("window.stages.some(s => s.words.includes('the frame of 18 px'))")
+    shown = next(s for s in studio.page.evaluate("window.stages") if "the frame of 18 px" in s["words"])
+    made = float(re.search(r"made in (\d+) ms", shown["words"])[1])
+    whole = shown["time"] - studio.page.evaluate("window.pressed")
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    record = {
+        "whole_ms": round(whole),
+        "made_ms": made,
+        "browser_and_kernel_ms": round(whole - made),
+        "frames_dragged": motions,
+    }
+    (ARTIFACTS / "browser-live.json").write_text(json.dumps(record) + "\n")
+    assert whole >= made
+    studio.photograph("dragged")
 
 
 def test_stop_ends_a_long_run_and_the_studio_stays_usable(studio):

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ SUMMARY = {
     "val_copy": 0.0834405,
 }
 ASSETS = Path(pix2gif_lite.__file__).parent / "assets"
+ROOT = Path(__file__).parents[1]
 PARENT = "timbrooks/instruct-pix2pix"
 
 
@@ -125,9 +127,21 @@ def test_a_card_of_somebody_else_stays(tmp_path):
     assert (tmp_path / "README.md").read_text() == edited
 
 
+def test_a_package_that_does_not_know_its_repository_is_named_alone(monkeypatch):
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "metadata", unknown)
+    text = card_text(LITE, SUMMARY, {})
+    assert '```bash\npip install "pix2gif-lite"\n```' in text and "github" not in text
+
+
 def test_the_commands_of_the_card_work(tmp_path, monkeypatch):
     text = card_text(LITE, SUMMARY, {})
     line = next(line for line in text.splitlines() if line.startswith("pix2gif-lite generate"))
+    install = next(shlex.split(line) for line in text.splitlines() if line.startswith("pip install "))
+    repository = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert install[2:] == [f"pix2gif-lite @ git+{repository}@v{pix2gif_lite.__version__}"] and f"]({repository})" in text
     args = build_parser().parse_args(shlex.split(line)[1:])
     assert args.weights == "WEIGHTS" and args.caption == "a red balloon is rising" and args.out == "out.gif"
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import evaluate
+from pix2gif_lite.held_out import pairs_markdown
 from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import DEMO_MOTIONS, TINY
@@ -40,6 +41,7 @@ def test_a_report_is_written_and_says_the_same_everywhere(report):
         value = look_up(results, path)
         if value is None:  # only what needs somebody else's network
             section, name = path.split(".")
+            name = name.removeprefix("moving_").removeprefix("still_")
             assert section == "network_metrics" and name in results[section]["not_computed"]
             assert f"| {label} | not computed: " in text and f"Not computed: {name}: " in text
         else:
@@ -50,7 +52,14 @@ def test_a_report_is_written_and_says_the_same_everywhere(report):
     assert results["made"]["steps"] == 2 and results["made"]["scenes"] == 2
     assert list(results["by_motion"]) == [f"{m}" for m in DEMO_MOTIONS]
     assert "2 scenes of `test` and 2 moved photographs, m = " in text
-    assert studies_markdown(results["studies"]) in text
+    assert studies_markdown(results["studies"]) in text and pairs_markdown(results["test_pairs"]) in text
+    pairs = results["test_pairs"]
+    assert pairs["pairs"] == pairs["scenes"] == 9 and pairs["not_read"] == {"boat, yellow": 25}
+    worse, error = pairs["actions"]["worse_db"], pairs["actions"]["worse_db_error"]
+    label = "subject and action never seen together, worse than the same subject seen, whole picture"
+    assert f"| {label} | {worse:.3f} +- {error:.3f} dB |" in text
+    likeness = results["fidelity"]
+    assert likeness["warp_gap_db"] == pytest.approx(likeness["ceiling_psnr"] - likeness["warp_psnr"], abs=1e-4)
     for name in sheets:
         with Image.open(folder / name) as sheet:
             assert sheet.width > 10 * TINY.image_size and sheet.height > 2 * TINY.image_size
@@ -95,6 +104,20 @@ def test_the_ceiling_of_photographs_is_that_of_the_first_of_the_held_out_split(r
     section = results["moved_photographs"]
     assert section["fidelity"]["ceiling_seen_psnr"] == pytest.approx(sum(expected) / len(expected), abs=1e-3)
     assert sum(kind["photos"] for kind in section["by_move"].values()) == section["photos"] == 2
+
+
+@pytest.mark.parametrize(("asked", "measured"), [({}, 200), ({"quick": True}, 40), ({"scenes": 77, "quick": True}, 77)])
+def test_as_many_scenes_are_measured_as_are_asked_for_quick_or_not(pipe, monkeypatch, asked, measured):
+    class Enough(Exception):
+        pass
+
+    def counting(count, split):
+        if count:  # 0 asks whether there is such a split
+            raise Enough(count)
+
+    monkeypatch.setattr(evaluate, "sample_scenes", counting)
+    with pytest.raises(Enough, match=f"^{measured}$"):
+        evaluate.run(pipe, progress=False, **asked)
 
 
 def test_bad_input_is_refused_before_anything_runs(tmp_path):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import struct
+import threading
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from pix2gif_lite import widgets
 from pix2gif_lite.curves import CUSTOM
 from pix2gif_lite.presets import SLIDERS
 from pix2gif_lite.studio import Studio
@@ -57,7 +61,8 @@ def test_the_studio_starts_with_a_gif(studio):
     assert studio.make.disabled is False and studio.stop.disabled is True and studio.progress.value == 1
     for name, control in {"motion": studio.motion, "frames": studio.frames, **studio.how}.items():
         slider = SLIDERS[name]
-        assert (control.min, control.max, control.value) == (slider.minimum, slider.maximum, slider.default)
+        start = {"steps": studio.compute.pipe.config.sampling_steps}.get(name, slider.default)  # the weights' own
+        assert (control.min, control.max, control.value) == (slider.minimum, slider.maximum, start)
 
 
 def test_the_gallery_and_the_suggestions_are_buttons(scene):
@@ -73,16 +78,74 @@ def test_the_gallery_and_the_suggestions_are_buttons(scene):
     assert studio.caption.value == idea and studio.wait().made.request.caption == idea
 
 
-def test_the_warp_alone_comes_first_then_the_frames(scene):
+@pytest.fixture
+def stages(scene):
+    """Every HTML of the stage, in order."""
     shown = []
-    scene.view.observe(lambda change: shown.append(change["new"]), names="value")
+    listen = lambda change: shown.append(change["new"])  # noqa: E731
+    scene.view.observe(listen, names="value")
+    yield shown
+    scene.view.unobserve(listen, names="value")
+
+
+def picture_of(html: str) -> Image.Image:
+    """The picture, or the first frame, on the stage."""
+    return Image.open(io.BytesIO(base64.b64decode(html.split("base64,")[1].split('"')[0]))).convert("RGB")
+
+
+def test_one_frame_comes_first_and_it_is_the_gifs_own(scene, stages):
     scene.motion.value = 13
+    made = scene.wait().made
+    assert ["data:image/png" in html for html in stages] == [True, False] and "data:image/gif" in stages[1]
+    assert re.search(r"the frame of 13 px, made in \d+ ms", stages[0])
+    first, last = np.asarray(picture_of(stages[0]), int), np.asarray(made.out.frames[-1], int)
+    assert np.abs(first - last).max() <= 1
+    stages.clear()
+    scene.how["steps"].value = 5  # takes longer than a slider should
     scene.wait()
-    scene.view.unobserve_all("value")
-    assert ["preview" in html for html in shown] == [True, False]
-    assert "data:image/png" in shown[0] and "data:image/gif" in shown[1]
-    scene.motion.value = 0  # nothing to preview: the picture itself
-    assert scene.wait().made.measured == [0] * 8 and "preview" not in scene.view.value
+    assert "the warp alone at 13 px" in stages[0] and "data:image/gif" in stages[-1]
+    scene.how["steps"].value = 2
+    scene.wait()
+    stages.clear()
+    scene.motion.value = 0  # nothing moves: the picture itself
+    assert scene.wait().made.measured == [0] * 8 and len(stages) == 1
+
+
+def test_dragging_shows_frames_and_none_queues_up(scene, stages, monkeypatch):
+    begun, go, asked = threading.Event(), threading.Event(), []
+    frame = scene.compute.glimpse
+
+    def slow(request):
+        asked.append(max(request.motions))
+        begun.set()
+        assert go.wait(30)
+        return frame(request)
+
+    monkeypatch.setattr(scene.compute, "glimpse", slow)
+    scene.motion.value = 10
+    assert begun.wait(30)  # the first is being made ...
+    for m in range(11, 19):  # ... and the hand moves on
+        scene.motion.value = m
+    go.set()
+    made = scene.wait().made
+    assert asked == [10, 18] and max(made.request.motions) == 18  # those between are skipped
+    assert [re.search("the frame of (.*?) px", html)[1] for html in stages[:-1]] == ["10", "18"]  # a started one is shown
+    assert "data:image/gif" in stages[-1] and "asked <b>18</b>" in scene.reading.value
+
+
+def test_every_place_of_a_slow_drag_is_another_frame(scene, stages, monkeypatch):
+    monkeypatch.setattr(widgets, "SETTLE", 30)  # the hand never rests
+    shown = threading.Event()
+    scene.view.observe(lambda change: shown.set(), names="value")
+    for m in (9, 11, 15, 20):
+        shown.clear()
+        scene.motion.value = m
+        assert shown.wait(30)
+    scene.worker.stop()
+    scene.wait()
+    assert [re.search("the frame of (.*?) px", html)[1] for html in stages[:4]] == ["9", "11", "15", "20"]
+    frames = [picture_of(html).tobytes() for html in stages[:4]]
+    assert len(set(frames)) == 4 and "data:image/gif" in scene.view.value  # stopped: the last GIF again
 
 
 def test_controls_change_the_gif_and_going_back_is_free(scene, said):

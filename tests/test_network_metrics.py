@@ -18,7 +18,9 @@ from torch import nn
 from torch.nn import functional as tf
 
 from pix2gif_lite import network_metrics, reach
-from pix2gif_lite.network_metrics import CLIP, I3D, LPIPS, PIC, CLIPSim, NotInReach, network_rows
+from pix2gif_lite.network_metrics import CLIP, I3D, LPIPS, PIC, CLIPSim
+from pix2gif_lite.reach import NotInReach
+from pix2gif_lite.side_rows import network_rows
 from pix2gif_lite.small_parent import _clip_tokenizer
 
 
@@ -115,7 +117,7 @@ def test_what_is_in_reach_is_computed_and_the_rest_is_named(clip, hub, nothing, 
     hub.repositories[CLIP] = {file.name: file.read_bytes() for file in clip.iterdir()} | {"pytorch_model.bin": b"pickle"}
     frames, captions = pictures(2, 3, 3, 32, 32, seed=1), ["a cat", "a red balloon is rising"]
     rows = network_rows(frames[:, 0], frames, frames, captions)
-    assert list(rows) == ["lpips", "pic", "clipsim", "not_computed"]
+    assert list(rows) == ["lpips", "moving_lpips", "still_lpips", "pic", "clipsim", "not_computed"]
     assert rows["not_computed"].keys() == {"lpips", "pic"}, rows["not_computed"]
     assert rows["clipsim"] == pytest.approx(float(cosines(clip, frames, captions).mean(1).clamp_min(0).mean()), abs=2e-3)
     assert rows["lpips"] is None and rows["pic"] is None
@@ -138,6 +140,8 @@ def test_without_anything_every_metric_says_so_within_seconds(nothing, torch_hom
 
 def test_rows_of_shapes_that_do_not_fit():
     frames = pictures(2, 3, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"A region of shape \(2, 3, 1, 4, 4\) does not fit"):
+        network_rows(frames[:, 0], frames, frames, ["a", "b"], torch.ones(2, 3, 1, 4, 4, dtype=torch.bool))
     for first, made, exact, captions in (
         (frames[:, 0], frames, frames[:, :2], ["a", "b"]),
         (frames[:1, 0], frames, frames, ["a", "b"]),
@@ -196,21 +200,46 @@ def test_lpips_is_the_weighted_distance_of_normalized_features(alexnet):
     layers = torch.load(place.replace("lpips.py", "lpips_models/alex.pth"), map_location="cpu", weights_only=True)
     shift = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
     scale = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
-    x, y, exact, k = (a - shift) / scale, (b - shift) / scale, torch.zeros(18), 0
+    x, y, exact, k, maps = (a - shift) / scale, (b - shift) / scale, torch.zeros(18), 0, torch.zeros(18, 1, 64, 64)
     with torch.no_grad():
         for layer in network:
             x, y = layer(x), layer(y)
             if isinstance(layer, nn.ReLU):
                 apart = (tf.normalize(x, dim=1) - tf.normalize(y, dim=1)).square()
-                exact += (apart * layers[f"lin{k}.model.1.weight"]).sum(1).mean((1, 2))
+                apart = (apart * layers[f"lin{k}.model.1.weight"]).sum(1, keepdim=True)
+                exact += apart.mean((1, 2, 3))
+                maps += tf.interpolate(apart, size=(64, 64), mode="bilinear", align_corners=False)
                 k += 1
     lpips = LPIPS()
     assert k == 5 and exact.min() > 0.01
     torch.testing.assert_close(lpips(a, b), exact, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(lpips.maps(a, b), maps, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(lpips(a, b), exact, atol=1e-5, rtol=1e-4)  # a map before changes nothing
     assert lpips(a, a).tolist() == [0] * 18
     assert lpips(a[:1], b[:1]).shape == (1,)
     with pytest.raises(ValueError, match="cannot be compared"):
         lpips(a, b[:3])
+
+
+def test_lpips_of_a_region_is_the_mean_of_its_map(alexnet, monkeypatch):
+    for name in ("dreamsim", "dreamsim.model"):
+        monkeypatch.setitem(sys.modules, name, None)
+    frames, exact = (pictures(2, 3, 3, 64, 64, seed=seed) for seed in (0, 1))
+    frames[..., :32] = exact[..., :32]  # the left half is right
+    moving = torch.zeros(2, 3, 1, 64, 64, dtype=torch.bool)
+    moving[..., 40:] = True
+    moving[0, 0] = False  # a frame in which nothing moves does not count
+    rows = network_rows(frames[:, 0], frames, exact, ["a", "b"], moving)
+    lpips = LPIPS()
+    maps, where = lpips.maps(frames.flatten(0, 1), exact.flatten(0, 1)), moving.flatten(0, 1)
+    means = [[float(m[w].mean()) for m, w in zip(maps, side, strict=True) if w.any()] for side in (where, ~where)]
+    assert [len(some) for some in means] == [5, 6]
+    assert rows["moving_lpips"] == pytest.approx(sum(means[0]) / 5) and rows["still_lpips"] == pytest.approx(sum(means[1]) / 6)
+    assert rows["moving_lpips"] > 2 * rows["still_lpips"] > 0
+    whole = lpips(frames.flatten(0, 1), exact.flatten(0, 1)).mean()
+    assert rows["lpips"] == pytest.approx(float(whole)) and rows["still_lpips"] < rows["lpips"] < rows["moving_lpips"]
+    plain = network_rows(frames[:, 0], frames, exact, ["a", "b"])
+    assert plain["lpips"] == rows["lpips"] and plain["moving_lpips"] is None and "lpips" not in plain["not_computed"]
 
 
 class Runs:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from pix2gif_lite import newest as module
 from pix2gif_lite.newest import Newest
 
 
@@ -72,6 +73,29 @@ def test_an_error_is_printed_and_the_next_item_is_done(capsys):
         newest.submit(item)
         newest.wait(30)
     assert done == ["good", "better"] and capsys.readouterr().err.count("RuntimeError: out of paint") == 2
+
+
+def test_no_thread_is_left_behind(monkeypatch):
+    monkeypatch.setattr(module, "LINGER", 0.01)
+    done, before = [], set(threading.enumerate())
+    newest = Newest(lambda item, check: done.append((item, threading.current_thread())))
+    for item in (1, 2):
+        newest.submit(item)
+        newest.wait(30)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(30)
+        assert set(threading.enumerate()) == before  # and yet the next item is done
+    (_, first), (_, second) = done
+    assert [item for item, _ in done] == [1, 2] and first is not second
+
+
+def test_a_thread_waits_a_moment_for_more():
+    threads = []
+    newest = Newest(lambda item, check: threads.append(threading.current_thread()))
+    for item in range(3):
+        newest.submit(item)
+        newest.wait(30)
+    assert len(threads) == 3 and len(set(threads)) == 1
 
 
 def test_a_check_may_wait_for_something_newer():

@@ -40,7 +40,7 @@ def test_another_size_of_one_part_leaves_the_others_weights() -> None:
 
 
 def test_parts_fit_each_other_and_the_preset() -> None:
-    preset = TINY.with_changes(flow_norm="batch", flow_mode="absolute", variant="warp")
+    preset = TINY.with_changes(flow_norm="batch", flow_mode="absolute", flow_subcells=0, variant="warp")
     parts = pretrained.build_components(preset, CAPTIONS)
     assert tokenize(parts["tokenizer"], CAPTIONS).shape == (2, preset.text_tokens)
     assert parts["text_encoder"].config.vocab_size == len(parts["tokenizer"]) <= preset.vocab_size

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from pix2gif_lite.autoencoder_job import AutoencoderJob, reconstruction_terms
 from pix2gif_lite.loading import load_component
+from pix2gif_lite.lookup import warp
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
@@ -18,7 +19,6 @@ from pix2gif_lite.text import encode_text
 from pix2gif_lite.training import train_autoencoder
 from pix2gif_lite.training_data import PictureSource
 from pix2gif_lite.training_loop import Run, fit
-from pix2gif_lite.warping import warp
 
 
 def job_of(pipe, **options) -> RehearsalJob:
@@ -71,6 +71,21 @@ def test_the_loss_is_the_one_written_out_by_hand(pipe):
     picture = pipe.vae.decode(warp(z, flow, interpolation=TINY.interpolation)).sample
     by_hand = reconstruction_terms(picture, batch.target, 1 + 2.0 * batch.moving)
     assert_close(terms["loss"], by_hand["l1"] + 4 * by_hand["square"] + 0.5 * by_hand["edges"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_look_up_that_was_learnt_is_rehearsed_too():
+    pipe = Pix2GifPipeline.from_components(TINY, build_components(TINY, ["a red balloon is rising"] * 20))
+    torch.nn.init.normal_(pipe.flow_net.subcell.fold[-1].weight, generator=torch.Generator().manual_seed(0))
+    job = job_of(pipe, pair_share=1.0).eval()
+    job.image_scale = 4.0  # FNet reads other latents than D
+    batch = job.batch(range(3))
+    z = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    z_W = job.warped(z, batch.input_ids, batch.motion)
+    flow, expected = pipe.model.warp(4 * z, pipe.model.condition(batch.input_ids, batch.motion))
+    assert_close(z_W, expected / 4)
+    assert (z_W - warp(z, flow, interpolation=TINY.interpolation)).abs().mean() > 0.1
+    z_W.square().mean().backward()
+    assert z.grad.abs().sum() > 0 and all(p.grad is None for p in pipe.model.parameters())
 
 
 def test_e_and_d_learn_and_the_model_does_not(pipe, tmp_path):

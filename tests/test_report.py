@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from pix2gif_lite.mixture import FAMILIES
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.report import ROWS, SHEET_MOTIONS, look_up, provenance, sheet, table
+from pix2gif_lite.report import ROWS, SHEET_MOTIONS, commit_of, look_up, provenance, sheet, table
 from pix2gif_lite.sheets import as_picture
 
 
@@ -31,7 +33,7 @@ def test_the_table_marks_targets_met_and_missed(pipe):
         "fidelity": {"gap_db": 1.0, "moving_gap_db": 1.0001, "moving_gain_db": 8.0, "psnr": 30.0},
         "coherency": {"pearson": 0.97},
         "network_metrics": {"lpips": None, "pic": 0.875, "not_computed": {"lpips": "weights not in reach: no route: put x"}},
-        "test_pairs": {"actions": {"worse_db": 1.2}},
+        "test_pairs": {"actions": {"worse_db": 1.2, "worse_db_error": 0.25}, "colours": {"worse_db": 0.5}},
         "studies": {"two_actions": {"worse_db": 1.9}},
         "photographs": {"psnr": None, "not_computed": "no cats here"},
         "moved_photographs": {
@@ -61,12 +63,14 @@ def test_the_table_marks_targets_met_and_missed(pipe):
     assert lines["photographs: warp alone"].endswith("| 21.000 dB |  |  |")
     assert lines["photographs: the ruler's RMSE"].endswith("| not computed |  |  |")
     assert "3 scenes of `test` and 5 moved photographs, m = 2, 4; dpmpp_2m, 4 steps." in text
-    assert lines["generated, LPIPS"].endswith("| not computed: weights not in reach |  |  |")
+    for region in ("", " moving region,", " still region,"):
+        assert lines[f"generated,{region} LPIPS"].endswith("| not computed: weights not in reach |  |  |")
     assert lines["generated, PIC"].endswith("| 0.875 |  |  |") and lines["generated, CLIPSim"].endswith(
         "| not computed |  |  |"
     )
-    pairs = "subject and action never seen together, worse, whole picture"
-    assert lines[pairs].endswith("| 1.200 dB | <= 1 dB | **missed** |")
+    pairs = "subject and {} never seen together, worse than the same subject seen, whole picture"
+    assert lines[pairs.format("action")].endswith("| 1.200 +- 0.250 dB | <= 1 dB | **missed** |")
+    assert lines[pairs.format("colour")].endswith("| 0.500 dB | <= 1 dB | met |")
     assert lines["two actions at once, worse than one, whole picture"].endswith("| 1.900 dB | <= 2 dB | met |")
     tail = "\n\nNot computed: lpips: weights not in reach: no route: put x\n\nNot computed: no cats here\n"
     assert text.endswith(tail)
@@ -91,6 +95,32 @@ def test_provenance_says_what_ran_where(pipe):
     made = provenance(pipe, pipe, {"scenes": 1, "split": "val", "steps": 7, "sampler": None})
     assert made["weights"] == "in memory" and made["steps"] == 7 and made["sampler"] == TINY.sampler
     assert made["torch"] == torch.__version__ and made["machine"] and made["date"].endswith("UTC")
+
+
+def test_a_changed_tree_is_told_from_a_commit(tmp_path):
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run(["git", "-C", tmp_path, *identity, *words], check=True, capture_output=True, text=True).stdout
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("1\n")
+    assert commit_of(package) is None  # no repository
+    git("init", "-q")
+    assert commit_of(package) is None  # one that does not know the package: a virtual environment inside of it
+    git("add", "package")
+    git("commit", "-q", "-m", "first")
+    commit = git("rev-parse", "--short", "HEAD").strip()
+    assert len(commit) >= 7 and commit_of(package) == commit
+    (tmp_path / "elsewhere").write_text("what does not run")
+    assert commit_of(package) == commit
+    (package / "__init__.py").write_text("2\n")
+    assert commit_of(package) == f"{commit} + changes"
+    (package / "__init__.py").write_text("1\n")
+    assert commit_of(package) == commit
+    (package / "new.py").write_text("3\n")  # a file that git does not know runs all the same
+    assert commit_of(package) == f"{commit} + changes"
+    assert commit_of(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -307,7 +307,8 @@ def test_the_models_work_at_the_size_asked_for(pipe, picture, tmp_path):
     pipe.save_pretrained(tmp_path)
     again = Pix2GifPipeline.from_pretrained(tmp_path, image_size=128)
     assert again.work_size(wide) == pipe.work_size(wide, 128) == (192, 128)
-    assert difference(again(wide, CAPTION, 5, steps=1), pipe(wide, CAPTION, 5, steps=1, image_size=128)) == 0
+    # Equal weights, but not at equally aligned addresses: sums are rounded elsewhere, and a level lies beside a half.
+    assert difference(again(wide, CAPTION, 5, steps=1), pipe(wide, CAPTION, 5, steps=1, image_size=128)) <= 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from pix2gif_lite.actions import ACTIONS
-from pix2gif_lite.card_blocks import NOT_YET, Sources, by_motion, by_move, targets
+from pix2gif_lite.card import installing
+from pix2gif_lite.card_blocks import BLOCKS, NOT_YET, Sources, by_motion, by_move, pairs, targets
 from pix2gif_lite.cli import build_parser
 from pix2gif_lite.photo_moves import MOVES
 from pix2gif_lite.pretrained import LITE_WEIGHTS
@@ -147,6 +148,9 @@ def test_the_commands_of_the_card_parse():
     assert len(lines) >= 4
     for line in lines:
         arguments = shlex.split(line)
+        if arguments[0] == "pip":
+            assert line in installing()
+            continue
         assert arguments[0] == "pix2gif-lite"
         assert build_parser().parse_args(arguments[1:]).command == arguments[1]
 
@@ -194,6 +198,27 @@ def test_targets_are_counted_and_missed_ones_named():
     assert lines[2] == f"- asked against measured motion, RMSE a GIF: {aim[1] + 1:.3f} px, where <= {aim[1]:g} px was wanted"
     results["coherency"]["rmse"] = aim[1]
     assert targets(Sources(results)) == "Of 2 targets 2 are met."
+
+
+def test_a_target_that_is_missed_is_named_with_its_error():
+    results = {"test_pairs": {"worse_db": 1.25, "worse_db_error": 0.5}}
+    line = targets(Sources(results)).splitlines()[2]
+    assert line.startswith("- pairs never seen together, worse ") and line.endswith(
+        ": 1.250 +- 0.500 dB, where <= 1 dB was wanted"
+    )
+
+
+def test_pairs_have_a_block_once_they_are_compared_with_their_own_subjects():
+    row = {"scenes": 8, "seen_scenes": 9, "gap_db": 2.0, "same_subject_gap_db": 1.5}
+    row |= {"worse_db": 0.5, "worse_db_error": 0.25, "moving_worse_db": 0.75, "moving_worse_db_error": None}
+    section = {"pairs": 1, "scenes": 8, "seen_scenes": 9, "by_pair": {"star, grow": row}, "not_read": {}}
+    assert "| star, grow | 8 | 9 | 2.00 | 1.50 | 0.50 +- 0.25 | 0.75 |" in pairs(Sources({"test_pairs": section}))
+    assert pairs(Sources({"test_pairs": {"gap_db": 2.0}})).startswith(NOT_YET) and pairs(Sources({})).startswith(NOT_YET)
+
+
+def test_the_card_can_say_how_to_install_the_code():
+    text = fill("a\n\n<!-- results:install --><!-- end -->\n", Sources({}))
+    assert BLOCKS["install"](Sources({})) in text and 'pip install "pix2gif-lite' in text
 
 
 def test_gaps_by_motion_and_by_move():

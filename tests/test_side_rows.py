@@ -1,4 +1,4 @@
-"""Rows with frames of their own: held-out pairs, m = 0 is compared with the picture, and absence has a reason."""
+"""Rows with frames of their own: m = 0 is compared with the picture, and absence has a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pix2gif_lite import photo_crops, side_rows
-from pix2gif_lite.casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import DEMO_MOTIONS, TINY
 from pix2gif_lite.pretrained import build_components
@@ -19,20 +18,6 @@ from pix2gif_lite.scenes import draw, sample_scenes
 @pytest.fixture(scope="module")
 def scenes():
     return sample_scenes(2, "test")
-
-
-def test_held_out_pairs_of_each_kind_are_scenes_of_the_split_with_such_a_pair():
-    known = sample_scenes(60, "test_pairs")
-    for kind, name, pairs in (("actions", "action", HELD_OUT_ACTIONS), ("colours", "colour", HELD_OUT_COLOURS)):
-        found = side_rows.held_out_pairs(4, kind)
-        assert all(any((a.subject, getattr(a, name)) in pairs for a in scene.actors) for scene in found)
-        first = [scene for scene in known if any((a.subject, getattr(a, name)) in pairs for a in scene.actors)]
-        assert found == first[:4]
-
-
-def test_no_scene_of_training_has_a_held_out_pair():
-    for scene in sample_scenes(400, "train"):
-        assert not any(has(scene) for has in side_rows.PAIRS.values())
 
 
 def test_the_frame_of_no_motion_is_compared_with_the_picture(pipe, scenes):

@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import studio as module
+from pix2gif_lite.canvas import to_pil
 from pix2gif_lite.casting import HELD_OUT_ACTIONS
 from pix2gif_lite.clips import read_frames
-from pix2gif_lite.studio import LARGEST, Request, Studio, gallery, suggestions, uploaded
+from pix2gif_lite.gallery import gallery, suggestions
+from pix2gif_lite.lookup import warp
+from pix2gif_lite.studio import LARGEST, LIVE_STEPS, Request, Studio, uploaded
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +49,30 @@ def test_a_request_is_made_once_and_says_how(studio, tmp_path):
     assert made.encoded(".mp4")[4:8] == b"ftyp"
 
 
-def test_the_preview_is_the_decoded_warp(studio):
-    request = ask(studio)
+def test_a_glimpse_is_the_frame_that_moves_most(studio, monkeypatch):
+    request = ask(studio, motions=(0, 3, 8, 5), seed=2)
+    glimpse, made = studio.glimpse(request), studio.make(request)
+    frame = Image.open(io.BytesIO(glimpse.png))
+    assert np.abs(np.asarray(frame, int) - np.asarray(made.out.frames[2], int)).max() <= 1
+    assert glimpse.real and glimpse.words.startswith("the frame of 8 px, made in ")
+    monkeypatch.setattr(studio.pipe.vae, "encode", lambda *_: pytest.fail("the picture is known"))
+    assert studio.glimpse(ask(studio, motions=(0, 9))).png != glimpse.png
+    assert studio.glimpse(ask(studio, motions=(0,))) is None and studio.glimpse(ask(studio, caption=" ")) is None
+
+
+def test_where_a_frame_takes_long_a_glimpse_is_the_decoded_warp(studio, monkeypatch):
+    request = ask(studio, steps=LIVE_STEPS + 1)
     pipe, model = studio.pipe, studio.pipe.model
-    seen = {}
-    pipe(studio.pictures[request.picture], request.caption, [8], detail=False, callback=seen.update)
-    preview = studio.preview(request)
-    assert preview.size == (64, 64)
     flow = pipe(studio.pictures[request.picture], request.caption, [8]).flow
     latents = pipe.encode(studio.pictures[request.picture]) * pipe.vae.config.scaling_factor
-    from pix2gif_lite.canvas import to_pil
-    from pix2gif_lite.warping import warp
-
     with torch.inference_mode():
-        z_W = warp(latents, flow, interpolation=model.flow_net.config.interpolation)
+        z_W = warp(latents, flow, interpolation=model.flow_net.config.interpolation)  # nothing is learnt of it at the start
         expected = to_pil(pipe.vae.decode(z_W / pipe.vae.config.scaling_factor).sample[0])
-    assert np.abs(np.asarray(preview, int) - np.asarray(expected, int)).max() <= 1
-    assert studio.preview(ask(studio, motions=(0,))) is None and studio.preview(ask(studio, caption=" ")) is None
+    monkeypatch.setattr(pipe.unet, "forward", lambda *_, **__: pytest.fail("the UNet is not needed"))
+    glimpse = studio.glimpse(request)
+    shown = Image.open(io.BytesIO(glimpse.png))
+    assert np.abs(np.asarray(shown, int) - np.asarray(expected, int)).max() <= 1
+    assert not glimpse.real and glimpse.words == "the warp alone at 8 px, D(z_W)"
 
 
 def test_uploads_replace_each_other_and_bad_ones_are_named(studio):
@@ -145,7 +155,7 @@ def test_a_warning_from_elsewhere_is_neither_swallowed_nor_taken_for_a_note(stud
 
 
 def test_motions_outside_the_table_are_refused_before_any_model_runs(studio):
-    for step in (studio.preview, studio.make):
+    for step in (studio.glimpse, studio.make):
         with pytest.raises(ValueError, match="The motion 300 is outside the range"):
             step(ask(studio, motions=(0, 300)))
 

@@ -1,4 +1,4 @@
-"""Averages whose answer is known: of everything, of photographs by kind of move, of held-out pairs against seen ones."""
+"""Averages whose answer is known: of everything, of photographs by kind of move."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def test_the_summary_of_known_columns():
     found = summary.summarise(frames)
     assert found["fidelity"]["gap_db"] == pytest.approx(1) and found["fidelity"]["moving_gain_db"] == pytest.approx(5)
     assert found["fidelity"]["still_gap_db"] == 0 and found["fidelity"]["warp_psnr"] == 28
+    assert found["fidelity"]["warp_gap_db"] == 3 == found["fidelity"]["warp_moving_gap_db"]
+    assert found["fidelity"]["warp_still_gap_db"] == 0
+    unwarped = summary.summarise({name: v for name, v in frames.items() if not name.startswith("warp_")})["fidelity"]
+    assert unwarped["warp_gap_db"] is None and "warp_psnr" not in unwarped
     assert found["fidelity"]["seen_gap_db"] == pytest.approx(1) and found["fidelity"]["seen_gain_db"] == pytest.approx(10)
     assert found["by_motion"]["8"]["seen_psnr"] == 34 and found["by_motion"]["8"]["copy_seen_psnr"] == 24
     assert found["coherency"]["pearson"] == pytest.approx(1) and found["coherency"]["rmse"] == pytest.approx(1)
@@ -81,18 +85,12 @@ def test_photographs_are_summed_up_together_and_by_kind_of_move():
     json.dumps(found, allow_nan=False)
 
 
-def test_held_out_pairs_are_as_much_worse_as_they_are_farther_below_the_ceiling_than_seen_ones():
-    seen = {"gap_db": 0.5, "moving_gap_db": None}
-    pairs = {"actions": known_columns([30.0, 28.0]), "colours": known_columns([29.0])}  # 1, 3 and 2 dB below the ceiling
-    found = summary.summarise_pairs(pairs, seen)
-    assert (found["gap_db"], found["worse_db"], found["scenes"]) == (2, 1.5, 3)
-    assert (found["actions"]["gap_db"], found["actions"]["worse_db"], found["actions"]["scenes"]) == (2, 1.5, 2)
-    assert (found["colours"]["worse_db"], found["colours"]["scenes"], found["colours"]["rmse"]) == (1.5, 1, 0)
-    assert found["moving_worse_db"] is None and found["actions"]["rmse"] == 1  # nothing to compare with
-    assert found["rmse"] == pytest.approx(2 / 3)
-    json.dumps(found, allow_nan=False)
-
-
 def test_the_mean_of_nothing_is_nothing():
     assert summary.mean(None) is None and summary.mean(torch.tensor([math.nan])) is None
     assert summary.mean(torch.tensor([math.nan, 1.0, 4.0])) == 2.5
+
+
+def test_the_standard_error_is_the_spread_over_the_root_of_how_many():
+    assert summary.standard_error(torch.tensor([1.0, 3.0])) == pytest.approx(1)
+    assert summary.standard_error(torch.tensor([0.0, 1.0, 2.0, 3.0])) == pytest.approx(math.sqrt(5 / 3) / 2)
+    assert summary.standard_error(torch.tensor([1.0])) is None and summary.standard_error(torch.tensor([])) is None

@@ -20,14 +20,16 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/04_flow_and_warping.ipynb)
 #
 # The heart of Pix2Gif. A small network looks at the picture and at the text and says, for every cell of the latent, from where its
-# content comes. Moving the latent there is a lookup without weights. The UNet only has to repair what the lookup gets wrong.
+# content comes. Moving the latent there is a lookup, in the paper without weights; lite's has learnt what lies between two cells. The
+# UNet only has to repair what the lookup gets wrong.
 #
 # **You will learn**
 # - what a backward flow is, how `grid_sample` reads it, and why a displacement and an absolute grid are not the same thing;
 # - how FlowNet predicts a flow at three scales, and how the injection module turns 77 tokens into maps;
 # - what no flow can do, however exact: show what the source picture does not show.
 #
-# **In the paper:** section 3.3.2, Eq. 5 and 6, Figure 3. The code is `pix2gif_lite/warping.py`.
+# **In the paper:** section 3.3.2, Eq. 5 and 6, Figure 3. The code is `pix2gif_lite/warping.py` and `lookup.py`, and `subcell.py`, which is
+# ours.
 
 # %% [markdown]
 # ## Symbols
@@ -37,6 +39,7 @@
 # | $c_L$ | text plus motion (notebook 03) | `c_L` (1, 77, 256) |
 # | IM | injection module: text to maps | `injected` (1, 16, 16, 16) |
 # | $F$ | flow, in cells of its own grid, x then y, backward | `flow` (1, 2, 32, 32) |
+# | $F'$ | the flow of $r \times r$ places in each cell (ours), in places | `fine` (1, 2, 128, 128) |
 # | $z_W$ | the warped latent | `z_W` (1, 4, 32, 32) |
 # | $D$ | decoder | `decode` gives (1, 3, 128, 128) |
 # | $m$ | motion magnitude | px at 256 x 256 |
@@ -58,7 +61,7 @@ if find_spec("pix2gif_lite") is None:
 import inspect
 import torch
 import torch.nn.functional as tf  # not F: that is the flow here
-from pix2gif_lite import Pix2GifPipeline, sample_scenes, warping
+from pix2gif_lite import Pix2GifPipeline, lookup, sample_scenes, warping
 
 torch.manual_seed(0)
 pipe, scenes = Pix2GifPipeline.from_pretrained("lite"), sample_scenes(3, "val", seed=7)
@@ -118,8 +121,8 @@ def constant_flow(x, y, h, w):
 
 print("the row               ", row.flatten().tolist())
 for x in (0, 1, -1, 0.5):
-    print(f"displacement, F = {x:4g} ", warping.warp(row, constant_flow(x, 0, 1, 4)).flatten().tolist())
-print("absolute,     F =    0 ", warping.warp(row, constant_flow(0, 0, 1, 4), mode="absolute").flatten().tolist())
+    print(f"displacement, F = {x:4g} ", lookup.warp(row, constant_flow(x, 0, 1, 4)).flatten().tolist())
+print("absolute,     F =    0 ", lookup.warp(row, constant_flow(0, 0, 1, 4), mode="absolute").flatten().tolist())
 
 # %% [markdown]
 # F = 1 looks one cell to the right: the content moves left, and at the edge the last cell goes on (`padding_mode="border"`).
@@ -154,25 +157,20 @@ def warp_by_hand(z, flow):
 
 # %%
 z, flow = torch.randn(2, 4, 32, 32), 4 * torch.randn(2, 2, 32, 32)
-mine, package = warp_by_hand(z, flow), warping.warp(z, flow)
+mine, package = warp_by_hand(z, flow), lookup.warp(z, flow)
 torch.testing.assert_close(mine, package, rtol=1e-4, atol=1e-4)
 
-shifted = warping.warp(z, constant_flow(-3, 2, 32, 32).expand(2, 2, 32, 32))  # look 3 left, 2 down: content goes right and up
+shifted = lookup.warp(z, constant_flow(-3, 2, 32, 32).expand(2, 2, 32, 32))  # look 3 left, 2 down: content goes right and up
 rolled = torch.roll(z, shifts=(-2, 3), dims=(2, 3))
 torch.testing.assert_close(shifted[:, :, :-2, 3:], rolled[:, :, :-2, 3:], rtol=1e-4, atol=1e-4)  # inside
 assert not torch.allclose(shifted, rolled)  # at the edge: roll wraps around, warp repeats the border
-torch.testing.assert_close(warping.warp(z, torch.zeros(2, 2, 32, 32)), z, rtol=1e-4, atol=1e-4)  # zero flow: nothing moves
+torch.testing.assert_close(lookup.warp(z, torch.zeros(2, 2, 32, 32)), z, rtol=1e-4, atol=1e-4)  # zero flow: nothing moves
 print("by hand = package; whole shifts = torch.roll inside; zero flow = identity")
 
 # %% [markdown]
 # ## The source
 # `to_sampling_grid` is the only place where units change.
-
-# %%
-print(inspect.getsource(warping.to_sampling_grid))
-print(inspect.getsource(warping.warp))
-
-# %% [markdown]
+#
 # **Bilinear or bicubic.** The paper's WNet is bilinear. Between cells that is an average, and an average blurs. Our `warp` can look up
 # bicubically (16 neighbours, negative weights at the rim). Here a whole picture moves by half a cell, that is 2 px; the exact answer
 # is known. The decoded results, and how near they come where the edge plays no part:
@@ -180,11 +178,14 @@ print(inspect.getsource(warping.warp))
 # %%
 from pix2gif_lite.metrics import psnr
 
+print(inspect.getsource(lookup.to_sampling_grid))
+print(inspect.getsource(lookup.warp))
+
 half = constant_flow(-0.5, -0.5, 32, 32)
 exact = torch.roll(rest[0], (2, 2), (2, 3))
 ceiling = decode(encode(exact))
 results = {"exact": exact, "D(E(exact))": ceiling}
-results |= {kind: decode(warping.warp(E[0], half, interpolation=kind)) for kind in warping.INTERPOLATIONS}
+results |= {kind: decode(lookup.warp(E[0], half, interpolation=kind)) for kind in lookup.INTERPOLATIONS}
 middle = torch.zeros(1, 1, 128, 128, dtype=torch.bool)
 middle[..., 16:112, 16:112] = True
 print({name: f"{float(psnr(picture, exact, middle)):.1f} dB" for name, picture in results.items() if name != "exact"})
@@ -200,7 +201,7 @@ show(sheet, alt="A piece of the exact picture, of D(E(exact)), and of the biline
 from pix2gif_lite.sheets import flow_to_rgb
 from pix2gif_lite.viz import arrows
 
-key = warping.identity_grid(128, 128)[None] - 63.5  # points away from the centre
+key = lookup.identity_grid(128, 128)[None] - 63.5  # points away from the centre
 frames = [scene.at(16) for scene in scenes]
 flows = [flow_to_rgb(f.flow) for f in frames]
 sheet = contact_sheet([[f.image for f in frames] + [None], [*flows, flow_to_rgb(key)]], ["m = 16", "exact flow, and the key"])
@@ -219,7 +220,7 @@ Embedded(
 
 # %%
 def hand_flow(size, angle, strength, zoom, swirl):  # compute: backward, in cells of a grid of this size
-    p = (warping.identity_grid(size, size)[None] + 0.5) / size - 0.5  # places, -0.5 .. 0.5 from the centre
+    p = (lookup.identity_grid(size, size)[None] + 0.5) / size - 0.5  # places, -0.5 .. 0.5 from the centre
     turn = torch.deg2rad(torch.tensor(float(swirl))) * torch.exp(-p.square().sum(1) / 0.35**2)  # fades outwards
     cos, sin = turn.cos(), turn.sin()
     x = (cos * p[:, 0] + sin * p[:, 1]) / zoom  # where the content was: turned back, and nearer the centre
@@ -230,8 +231,8 @@ def hand_flow(size, angle, strength, zoom, swirl):  # compute: backward, in cell
 
 
 def move(angle, strength, zoom, swirl):
-    picture = warping.warp(rest[0], hand_flow(128, angle, strength, zoom, swirl))
-    latent = warping.warp(E[0], hand_flow(32, angle, strength, zoom, swirl), interpolation=model.flow_net.config.interpolation)
+    picture = lookup.warp(rest[0], hand_flow(128, angle, strength, zoom, swirl))
+    latent = lookup.warp(E[0], hand_flow(32, angle, strength, zoom, swirl), interpolation=model.flow_net.config.interpolation)
     return picture, decode(latent)
 
 
@@ -288,7 +289,7 @@ Embedded(
 #                                                  18 x 32 x 32 --> flow0 = F
 # ```
 # Going down, the network sees only the picture: what could move? In the middle the text joins in: what should move, and how far?
-# flow2 is therefore a guess made before anything was asked. Only flow0 warps. flow1 and flow2 are two more channels for the next
+# flow2 is therefore a guess made before anything was asked. Only flow0 warps (and `fine`, made of it: see below). flow1 and flow2 are two more channels for the next
 # scale; no loss asks them to be flows, and nothing says that they look like one.
 #
 # That is the reference's. Two things about it limit how exact a flow can be. The whole picture passes through 8 x 8 cells, so F cannot end
@@ -310,7 +311,7 @@ with torch.no_grad():
     pyramids = {m: pipe.flow_net(E[0], condition(0, m)) for m in (4, 16)}
 print({name: tuple(f.shape) for name, f in pyramids[4]._asdict().items()}, "|", pipe.flow_net.num_parameters(), "weights")
 print("flow2 is the same for m = 4 and m = 16:", torch.equal(pyramids[4].flow2, pyramids[16].flow2))
-rows = [[flow_to_rgb(f) for f in reversed(p)] + [flow_to_rgb(scenes[0].at(m).flow)] for m, p in pyramids.items()]
+rows = [[flow_to_rgb(f) for f in reversed(p[:3])] + [flow_to_rgb(scenes[0].at(m).flow)] for m, p in pyramids.items()]
 names = ["flow2, 8 x 8", "flow1, 16 x 16", "flow0 = F, 32 x 32", "exact"]
 show(
     contact_sheet(rows, [f"m = {m}" for m in pyramids], names, 160),
@@ -389,6 +390,47 @@ assert length[16] > 1.5 * length[4], "a larger m must give a longer flow"
 show(small_words, small, large_words, large, pointed, alt="The real flow and the warped picture at m = 4 and m = 16")
 
 # %% [markdown]
+# ### Between the cells
+# A cell is 4 x 4 pixels, and its four numbers are a code that D reads. Halfway between two cells the plain lookup takes the average of two
+# codes, and D does not read it as what lies halfway. Also, a cell on an object's edge has one arrow: it moves whole or not at all.
+# So lite's WNet (ours, `subcell.py`) *unfolds* every cell into $r \times r$ places, looks each of them up, and *folds* them again:
+# $$z_W = \mathrm{WNet}\big(E(c_I), F\big) + \mathrm{fold}\Big(\mathrm{WNet}\big(\mathrm{unfold}(E(c_I)),\, F'\big)\Big)$$
+# fold and unfold are a few convolutions around a pixel shuffle. $F'$ gives every place an arrow of its own: a weighted mean of $F$ at the
+# 3 x 3 cells around it, with weights that FlowNet writes. Before training, fold gives 0 and $F'$ is $F$ enlarged.
+#
+# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Then $F$ beside $F'$: one arrow
+# for a cell, and one for each of its places.
+
+# %%
+r, plain = pipe.flow_net.config.subcells, pipe.flow_net.config.interpolation
+
+
+@torch.no_grad()
+def shift_all(cells):  # scene -> the exact picture, through the autoencoder, and both lookups
+    flow, fine = constant_flow(-cells, -cells, 32, 32), constant_flow(-cells * r, -cells * r, 32 * r, 32 * r)
+    for k in range(3):
+        moved = torch.roll(rest[k], (round(4 * cells), round(4 * cells)), (2, 3))
+        latents = encode(moved), lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, fine, plain)
+        yield [moved, *(decode(z) for z in latents)]
+
+
+names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt"], {}
+for cells in (0.25, 0.5, 0.75, 1):
+    decibels = [[float(psnr(p, row[0], middle)) for p in row[1:]] for row in shift_all(cells)]
+    between[cells] = dict(zip(names[1:], torch.tensor(decibels).mean(0).tolist(), strict=True))
+    print(f"by {cells:4} cell: " + ", ".join(f"{name} {value:.1f} dB" for name, value in between[cells].items()))
+rows = [[p[:, :, 34:98, 34:98] for p in row] for row in shift_all(0.5)]
+with torch.no_grad():
+    F, *_, fine = pipe.flow_net(E[1], condition(1, 16))
+exact_flow = scenes[1].at(16).flow / 4  # pixels of 128 as cells
+flows = [flow_to_rgb(flow, maximum=2.5) for flow in (F, fine / r, exact_flow)]
+show(
+    contact_sheet(rows, None, names, 160),
+    contact_sheet([flows], None, ["F", f"F', {r} x {r} a cell", "exact flow"], 192),
+    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F' and the exact flow",
+)
+
+# %% [markdown]
 # ## Where it fails
 # **Zero flow in absolute mode.** A new FlowNet says almost zero: its last weights start at N(0, 1e-4). Read as a displacement, that is the
 # source picture, within 0.02 cell. Read as an absolute grid, every cell of the latent is the centre of the picture.
@@ -401,7 +443,7 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 
 # %%
 nothing = torch.zeros(1, 2, 32, 32)
-modes = {mode: [decode(warping.warp(z, nothing, mode)) for z in E] for mode in warping.FLOW_MODES}
+modes = {mode: [decode(lookup.warp(z, nothing, mode)) for z in E] for mode in lookup.FLOW_MODES}
 sheet = contact_sheet(list(modes.values()), ["zero flow as a displacement", "zero flow as an absolute grid: one colour"])
 show(sheet, alt="Displacement keeps the three pictures; in absolute mode each is one flat colour")
 
@@ -417,12 +459,12 @@ from pix2gif_lite.viz import line_chart
 source, text = torch.cat(E), torch.cat([condition(k, 8) for k in range(3)])
 settings = {k: pipe.flow_net.config[k] for k in ("latent_channels", "flow_width", "text_width", "tokens", "norm")}
 losses, copies = {}, {}
-for mode in warping.FLOW_MODES:
+for mode in lookup.FLOW_MODES:
     torch.manual_seed(0)
     net = warping.FlowNet(**settings, flow_mode=mode)
     adam, losses[mode] = torch.optim.Adam(net.parameters(), lr=1e-3), []
     for _ in range(80):
-        copy = warping.warp(source, net(source, text).flow0, mode)
+        copy = lookup.warp(source, net(source, text).flow0, mode)
         loss = (copy - source).abs().mean()
         adam.zero_grad()
         loss.backward()
@@ -452,7 +494,7 @@ from pix2gif_lite.canvas import to_tensor
 
 m, k = 19, 1
 late = scenes[k].at(m)
-ghost = warping.warp(rest[k], late.flow)
+ghost = lookup.warp(rest[k], late.flow)
 magenta = torch.tensor([1.0, -1, 1]).view(1, 3, 1, 1)
 marked = torch.where(late.occluded, magenta, late.image)
 out = pipe(rest[k], scenes[k].caption, motion=[m], seed=0, detail=False)
@@ -475,7 +517,7 @@ show(above, below, alt="The ghost behind the bird, and what the model makes of i
 
 # %%
 answer = (3.0, 0.0)  # edit: (x, y) in cells
-out = warping.warp(z, constant_flow(*answer, 32, 32).expand(2, 2, 32, 32))
+out = lookup.warp(z, constant_flow(*answer, 32, 32).expand(2, 2, 32, 32))
 good = torch.allclose(out[..., 3:], z[..., :-3], atol=1e-4)
 print("Right." if good else "Not yet: the flow says where to look, not where to go.")
 
@@ -499,6 +541,7 @@ print("Right." if answer == 1.5 * 256 / 32 else "Not yet: how many pixels at 256
 #
 # ## Recap
 # - A backward flow says where to look. $z_W(p) = E(c_I)(p + F(p))$ is a lookup without weights, and `torch.roll` for whole cells.
+#   Between cells it averages codes; a lookup that learns (ours) comes nearer to what lies there.
 # - As a displacement, zero is "stay"; as an absolute grid (the authors' code), zero is "the centre", and copying must be learnt first.
 # - FlowNet hears the text in its middle, through IM (lite's mixing blocks hear it, too). What was hidden before, no flow can show: FlowNet
 #   may fetch something like it from beside, the rest is left to the UNet.
@@ -507,10 +550,11 @@ print("Right." if answer == 1.5 * 256 / 32 else "Not yet: how many pixels at 256
 
 # %%
 # What this notebook taught, checked
-torch.testing.assert_close(warp_by_hand(z, flow := torch.randn(2, 2, 32, 32)), warping.warp(z, flow), rtol=1e-4, atol=1e-4)
-flat = warping.warp(z, torch.zeros(2, 2, 32, 32), "absolute")
+torch.testing.assert_close(warp_by_hand(z, flow := torch.randn(2, 2, 32, 32)), lookup.warp(z, flow), rtol=1e-4, atol=1e-4)
+flat = lookup.warp(z, torch.zeros(2, 2, 32, 32), "absolute")
 assert float(flat.std((2, 3)).max()) < 1e-5  # zero in absolute mode: one value everywhere
 assert losses["displacement"][0] < 0.2 * losses["absolute"][0] and losses["displacement"][-1] < losses["absolute"][-1]
 assert torch.equal(pyramids[4].flow2, pyramids[16].flow2)  # before IM nothing was asked
 assert not torch.equal(pyramids[4].flow0, pyramids[16].flow0) and length[16] > length[4]
 assert seen[0] > hidden[0] + 10  # the ghost
+assert all(between[cells]["learnt"] > between[cells][f"plain ({plain})"] for cells in (0.25, 0.5, 0.75))  # between cells

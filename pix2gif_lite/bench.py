@@ -1,0 +1,179 @@
+"""How fast is it, and what does that cost? The whole benchmark in one call: one machine, one picture, one run.
+
+    the ways to make a GIF (bench_rows) --> seconds, operations, quality --.
+    a move of the slider, a cold start, memory                             +--> bench.json, bench.md, growth.png
+    training, curation, growth with frames, pixels and steps --------------'
+
+Each part has a file of its own; this one runs them after each other, so that nothing else is at work while something is timed,
+and works out the ratios.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .bench_cold import cold_start
+from .bench_growth import growth, growth_figure
+from .bench_live import slider_moves
+from .bench_plan import FULL, QUICK, Plan
+from .bench_quality import Judge
+from .bench_report import bench_markdown
+from .bench_rows import generation_rows, run_row
+from .bench_training import training_speed
+from .canvas import to_pil
+from .curation_bench import bench as curation_speed
+from .evaluate import NO_FIGURES
+from .files import write_whole
+from .gifs import save_animation
+from .hardware import matrix_rate
+from .pipeline import Pix2GifPipeline
+from .presets import DEMO_MOTIONS, MOTION_MAX
+from .pretrained import TURBO_WEIGHTS
+from .report import made_here
+from .scenes import draw, sample_scenes
+
+ASSETS = Path(__file__).parent / "assets"
+UPLOAD, CLIP_SIZE = 256, 240  # px: of a user's picture, of the clips that are curated
+OURS = ("ours", "distilled_4", "distilled_2", "distilled_1")  # what gif_s may be, without what is only there to compare
+EXTRA_TICKS = 7  # matrix rate, three sliders, start, training, curation
+
+
+def run(
+    weights: str | os.PathLike = "lite",
+    out: str | os.PathLike | None = None,
+    turbo: str | os.PathLike | None = None,
+    quick: bool = False,
+    scenes: int | None = None,
+    plan: Plan | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Time the weights ("lite", a folder, a Hub id); returns what `out`/bench.json holds. `out` None: no files.
+
+    turbo   distilled weights of the same model (None: those shipped beside "lite", if there are)
+    quick   below three minutes: fewer steps, scenes and repeats, marked where something was computed from them
+    scenes  whose frames are judged (None: the plan's); plan: what to run, in place of the whole or the quick one
+
+    ValueError for distilled `weights`, a `turbo` that is not, or no scenes; and whatever loading raises.
+    """
+    plan = plan or (QUICK if quick else FULL)
+    count = plan.scenes if scenes is None else scenes
+    if count < 1:
+        raise ValueError(f"{count} scenes cannot be judged: give at least 1.")
+    began = time.perf_counter()
+    pipe, fast = load(weights, turbo)
+    made = made_here() | {"weights": str(weights), "turbo": None if fast is None else str(turbo or TURBO_WEIGHTS)}
+    made |= {"quick": quick, "scenes": count, "motions": list(DEMO_MOTIONS), "diffusers": diffusers.__version__}
+    caption = (ASSETS / "example.txt").read_text(encoding="utf-8").strip()
+    example = Image.open(ASSETS / "example.png").convert("RGB")
+    picture = example.resize(pipe.work_size(example), Image.Resampling.LANCZOS)
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after an hour
+    rows = generation_rows(pipe, fast, picture, caption)
+    places = len(plan.frames) + len(plan.pixels) + len(plan.steps)
+    with tqdm(total=len(rows) + places + EXTRA_TICKS, desc="bench", disable=not progress) as bar:
+        rate = statistics.median(matrix_rate("cpu") for _ in range(5))
+        bar.update()
+        judge, found = Judge(count, pipe.config.image_size), []
+        for row in rows:
+            bar.set_postfix_str(row.key)
+            found.append(run_row(row, plan, judge, rate))
+            bar.update()
+        results: dict[str, Any] = {"made": made | {"size": min(picture.size)}, "matrix_rate": rate, "rows": found}
+        results |= ratios(found)
+        bar.set_postfix_str("slider")
+        live = pipe if results["fastest"] == "ours" else fast
+        upload = example.resize((UPLOAD, UPLOAD), Image.Resampling.LANCZOS)
+        slider = {}
+        for name, source, half in (("own", picture, False), ("own_bfloat16", picture, True), (str(UPLOAD), upload, False)):
+            slider[name] = slider_moves(live, source, caption, plan.moves, half)
+            bar.update()
+        results |= {"slider": slider, "slider_ms": slider["own"]["ms"]}
+        bar.set_postfix_str("fresh processes")
+        results["start"] = cold_start(str(weights if results["fastest"] == "ours" else turbo or TURBO_WEIGHTS), plan.starts)
+        bar.update()
+        bar.set_postfix_str("training")
+        results["training"] = training_speed(pipe, plan.training_steps)
+        bar.update()
+        bar.set_postfix_str("curation")
+        results["curation"] = curation(plan.clips, plan.clip_frames, plan.repeats)
+        bar.update()
+        bar.set_postfix_str("growth")
+        results["growth"] = growth(pipe, picture, caption, plan, bar.update)
+    if importlib.util.find_spec("matplotlib") is None:
+        results["not_drawn"] = NO_FIGURES
+    results["seconds"] = round(time.perf_counter() - began, 1)
+    if out is not None:
+        write(Path(out), results)
+    return results
+
+
+def load(weights: str | os.PathLike, turbo: str | os.PathLike | None) -> tuple[Pix2GifPipeline, Pix2GifPipeline | None]:
+    """The weights, and the distilled ones where there are any. ValueError where either is what the other should be."""
+    pipe = Pix2GifPipeline.from_pretrained(weights)
+    if pipe.config.get("distilled_steps"):
+        raise ValueError(f"{str(weights)!r} are distilled weights, which have no 100 steps: give them as turbo (--turbo).")
+    if turbo is None and not (str(weights) == "lite" and TURBO_WEIGHTS.is_dir()):
+        return pipe, None
+    fast = Pix2GifPipeline.from_pretrained(TURBO_WEIGHTS if turbo is None else turbo)
+    if not fast.config.get("distilled_steps"):
+        raise ValueError(f"{str(turbo)!r} are no distilled weights: give a folder that `pix2gif-lite train turbo` wrote.")
+    if fast.config.image_size != pipe.config.image_size:
+        sizes = fast.config.image_size, pipe.config.image_size
+        raise ValueError(f"The distilled weights work at {sizes[0]} px, the others at {sizes[1]}: give two of one model.")
+    return pipe, fast
+
+
+def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the rows come to: fastest (its key), gif_s, reference_s, diffusers_s, and of these
+
+    ratio_reference, ratio_diffusers   by gif_s, which may be of distilled weights
+    ratio_reference_same_weights       by the undistilled weights, as they are asked by default
+    ratio_diffusers_same_work          by ours with the same steps and predictions, all frames at once
+    gap_100_db                         how far the fastest is below our 100 steps, whole picture
+    """
+    by = {row["key"]: row for row in rows}
+    seconds = {key: row["seconds"] for key, row in by.items() if row["seconds"] is not None}
+    fastest = min((key for key in OURS if key in seconds), key=seconds.__getitem__)
+    gif, reference, theirs = seconds[fastest], seconds["reference"], min(seconds["diffusers"], seconds["diffusers_batched"])
+    return {
+        "fastest": fastest,
+        "gif_s": gif,
+        "reference_s": reference,
+        "diffusers_s": theirs,
+        "ratio_reference": reference / gif,
+        "ratio_diffusers": theirs / gif,
+        "ratio_reference_same_weights": reference / seconds["ours"],
+        "ratio_diffusers_same_work": theirs / seconds["ours_guided"],
+        "gap_100_db": by["ours_100"]["psnr"] - by[fastest]["psnr"],
+    }
+
+
+def curation(clips: int, frames: int, repeats: int) -> dict[str, Any]:
+    """What curation_bench.py says of so many drawn clips: frames of scenes, moving on evenly."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for scene in sample_scenes(clips, "val"):
+            moving = draw([scene] * frames, np.linspace(0, MOTION_MAX, frames).tolist(), CLIP_SIZE).image
+            paths.append(save_animation([to_pil(frame) for frame in moving], Path(folder) / f"{scene.index}.gif"))
+        return curation_speed(paths, os.cpu_count() or 1, repeats, statistics.median)
+
+
+def write(folder: Path, results: dict[str, Any]) -> None:
+    """bench.json, bench.md and, where matplotlib is installed, growth.png."""
+    write_whole(folder / "bench.json", (json.dumps(results, indent=1) + "\n").encode())
+    write_whole(folder / "bench.md", bench_markdown(results).encode())
+    if "not_drawn" not in results:
+        growth_figure(results["growth"], folder / "growth.png")

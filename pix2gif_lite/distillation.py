@@ -1,0 +1,70 @@
+"""From trained weights to weights that need 1-4 steps and no guidance: the same parts, but for a UNet that learnt to hurry.
+
+What is learnt is in distillation_job.py, how in training_loop.py, from what in mixture.py; this file puts them together as
+training.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .distillation_job import DistillationJob
+from .distilled import SAMPLER, STEPS, TEACHER_STEPS, check_step_counts, distilled
+from .hardware import choose_precision
+from .latent_cache import fingerprint, hash_of
+from .model import Pix2GifModel
+from .presets import Preset
+from .processes import device
+from .starting import starting_parts
+from .training import chosen_data, planned_run, save_pipeline
+from .training_loop import fit
+
+LENGTH, WARMUP = 2000, 20  # steps: the student starts where the teacher is
+RATE = 0.3  # times the preset's learning rate, which is for random weights
+
+
+def train_turbo(
+    preset: Preset,
+    out: str | Path,
+    init: str | Path,
+    *,
+    distilled_steps: Sequence[int] = STEPS,
+    teacher_steps: int = TEACHER_STEPS,
+    held_out: int = 16,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Distil the weights `init` to a few steps; saves a pipeline in `out` that takes no others. Returns `fit`'s summary.
+
+    init            "lite", a folder or a Hub id: the teacher, sampled with the preset's s_I and s_T
+    distilled_steps, teacher_steps   see `DistillationJob`
+    held_out        of each set, validation members measured at every callback (0: none)
+    steps, minutes  of training: it ends at whichever comes first (neither: 2000 steps)
+    options         the data, see `TrainingData`, and fields of `Run`, as in `train_model`
+
+    All but the UNet stays as it is. Errors: those of `fit`, `TrainingData` and `starting_parts`; ValueError for step counts out
+    of range, and for weights that are distilled already.
+    """
+    check_step_counts(distilled_steps, teacher_steps)
+    data = chosen_data(preset, seed, options)
+    options = {"learning_rate": RATE * preset.learning_rate, "warmup_steps": WARMUP} | options
+    steps = LENGTH if steps is None and minutes is None else steps
+    run = planned_run(preset, preset, out, steps, minutes, seed, options)
+    start = starting_parts(init, preset, seed=seed, unet_stays=True)  # its output has to mean what the preset says
+    parts, preset = start.parts, start.preset
+    vae, precision = parts["vae"].to(device(run.cpu)), choose_precision(run.mixed_precision, run.cpu)
+    latents, val = data.encode(vae.eval(), out, held_out, mixed_precision=precision, progress_bar=run.progress_bar)
+    model = Pix2GifModel.from_parts(parts, preset)
+    known_by = {"autoencoder": fingerprint(vae), "teacher_weights": hash_of(model.state_dict().items())}
+    lengths = {"distilled_steps": distilled_steps, "teacher_steps": teacher_steps}
+    job = DistillationJob(preset, model, parts["tokenizer"], vae, latents, seed, val, **lengths)
+    lengths = {"distilled_steps": list(job.preset.distilled_steps), "teacher_steps": teacher_steps}
+    settings = {"job": "turbo", "batch_size": run.batch_size, "seed": seed, **known_by, **lengths}
+    settings |= {"teacher": f"{SAMPLER}, s_I {preset.s_I:g}, s_T {preset.s_T:g}"} | data.settings()
+    summary = fit(job, run, settings)
+    save_pipeline(start._replace(preset=distilled(preset, job.preset.distilled_steps)), out, init, summary, settings)
+    return summary

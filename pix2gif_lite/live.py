@@ -1,0 +1,208 @@
+"""The picture while the slider moves: one frame, with all that the last one already worked out.
+
+    picture           -- E, D -->  E(c_I), and the detail that E and D lose      once a picture
+    caption           -- CLIP -->  c_T, of every motion a slider stands at       once a caption, as one batch
+    m                 --       ->  c_L, F, z_W, UNet x steps, D, detail, PNG     at every move
+
+It is the pipeline's own frame, made by the same functions from the same noise, and not a preview: what is kept is what two
+moves have in common. `pix2gif-lite bench` counts and times what is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .branches import make_branches
+from .canvas import lost_detail, to_pil, to_source
+from .diffusion import alphas_cumprod, sigmas_for
+from .distilled import check_distilled
+from .frames import Order, decode_frames, encode_texts, sample_latents
+from .hardware import out_of_memory
+from .pipeline import ADVICE, Pix2GifPipeline
+from .presets import MOTION_MAX
+from .request import check_motions, check_scales, check_seed
+from .result import Clock
+from .text import NULL_PROMPT, motion_prompt
+
+KEPT_SOURCES, KEPT_TEXTS, KEPT_FRAMES = 100_000_000, 30_000_000, 50_000_000  # bytes
+
+
+class Kept:
+    """The values asked for last, up to `most` bytes of them; the very last whatever its size."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any | None:
+        """The value, from now on the newest; None where it is not kept."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: Hashable, value: Any, size: int) -> Any:
+        """Keep a value of `size` bytes, at the cost of the oldest. Returns it."""
+        self._held[key] = value, size
+        self._held.move_to_end(key)
+        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > self.most:
+            self._held.popitem(last=False)
+        return value
+
+
+class Source(NamedTuple):
+    """What every frame of one picture needs."""
+
+    E: Tensor  # E(c_I) as the UNet sees it, (1, 4, h, w)
+    extra: tuple[Tensor, Tensor] | None  # what `decode_frames` adds: the lost detail, D(E(c_I)); None without a warp
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return sum(each.numel() * each.element_size() for each in (self.E, *(self.extra or ())))
+
+
+class Live:
+    """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
+
+    `bfloat16`: the UNet and D compute in it, for a CPU that does so faster; their weights, the flow and the warp stay
+    float32. With the shipped weights 999 of 1000 values then differ by at most 1 grey level, the worst by 3. The weights
+    must not change meanwhile: make another `Live` for others. May be called from several threads; they take turns.
+    """
+
+    def __init__(self, pipe: Pix2GifPipeline, bfloat16: bool = False) -> None:
+        self.pipe, self.bfloat16 = pipe, bfloat16
+        self.model = pipe.model
+        if bfloat16:  # its places would be rounded, and edges torn
+            self.model.warp = torch.autocast(pipe.device.type, enabled=False)(self.model.warp)
+        self._alphas_cumprod = alphas_cumprod(pipe.config)
+        self._sources, self._texts, self._frames = Kept(KEPT_SOURCES), Kept(KEPT_TEXTS), Kept(KEPT_FRAMES)
+        self._turn = threading.Lock()
+
+    def png(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> bytes:
+        """`frame` as the bytes of a PNG."""
+        return packed(self._frame(picture, caption, m, seed, **how))
+
+    def frame(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> Image.Image:
+        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within a grey level.
+
+        picture, caption, m, seed as the pipeline takes them; how: steps, s_I, s_T (the weights' own unless given), and
+        callback, which gets the sampler's dict at each step and may raise to stop. Errors: the pipeline's.
+        """
+        return self._frame(picture, caption, m, seed, **how).copy()  # a caller may draw on his
+
+    def warped(self, picture: Any, caption: str, m: Real) -> bytes:
+        """D(z_W) as a PNG of the work size: what the warp alone makes of it, in no steps at all.
+
+        Errors: the pipeline's, and ValueError for weights without a warp.
+        """
+        if not self.model.uses_warp:
+            raise ValueError(f"Weights of the variant {self.model.variant} have no warp to show: ask for a frame.")
+        order, source = self._order(caption, m, 0), to_source(picture)
+        if not order.rows:
+            return packed(source)
+        with self._turn, self._models():
+            known = self._source(source, content(source))
+            c_T, motion = self._text(order, known.E), torch.tensor(order.motions, device=known.E.device)
+            text = c_T[motion_prompt(caption, order.motions[0])][None]
+            branches, _ = make_branches(self.model, ("full",), known.E, text, c_T[NULL_PROMPT], motion)
+            z_W = branches["full"].z_W / self.pipe.image_scale
+            return packed(to_pil(self.pipe.vae.decode(z_W.to(self.pipe.vae.dtype)).sample[0]))
+
+    def _frame(self, picture: Any, caption: str, m: Real, seed: int, **how: Any) -> Image.Image:
+        order = self._order(caption, m, seed, **how)
+        source = to_source(picture)
+        if not order.rows:
+            return source
+        seen = content(source)
+        asked = (seen, caption, order.motions[0], seed, len(order.sigmas), order.scales)
+        with self._turn, self._models():
+            if (made := self._frames.get(asked)) is None:
+                made = self._make(order, source, seen)
+                self._frames.put(asked, made, 3 * made.width * made.height)
+        return made
+
+    @contextmanager
+    def _models(self) -> Iterator[None]:
+        """Around all that runs models. Not inference_mode: see `Pix2GifPipeline.encode`."""
+        with torch.no_grad(), out_of_memory(ADVICE):
+            try:
+                yield
+            finally:
+                self.pipe.maybe_free_model_hooks()
+
+    def _order(
+        self,
+        caption: str,
+        m: Real,
+        seed: int,
+        steps: int | None = None,
+        s_I: float | None = None,
+        s_T: float | None = None,
+        callback: Callable[[dict], None] | None = None,
+    ) -> Order:
+        """The request, checked as the pipeline checks it."""
+        c, ac = self.pipe.config, self._alphas_cumprod
+        motions = check_motions(m, self.pipe.motion_rows)
+        if len(motions) != 1:
+            raise ValueError(f"A frame of {len(motions)} motions: give one number, such as 8.")
+        for moving in filter(None, motions):
+            motion_prompt(caption, moving)
+        scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T)
+        steps = c.sampling_steps if steps is None else steps
+        sigmas, _ = sigmas_for(steps, ac, c.spacing, c.sampler)
+        check_distilled(c.distilled_steps, steps, c.sampler, scales)
+        noise = torch.Generator().manual_seed(check_seed(seed))
+        choices = (None, c.sampler, sigmas, ac, c.prediction_type, "shared", noise, 1, callback)
+        return Order(caption, motions, scales, *choices)
+
+    def _make(self, order: Order, source: Image.Image, seen: Hashable) -> Image.Image:
+        known = self._source(source, seen)
+        c_T = self._text(order, known.E)
+        with torch.autocast(known.E.device.type, torch.bfloat16, enabled=self.bfloat16):
+            z, F = sample_latents(order, self.model, known.E, c_T, Clock())
+            return next(decode_frames(order, self.pipe.vae, z, F, source.size, known.extra))
+
+    def _source(self, source: Image.Image, seen: Hashable) -> Source:
+        """What stays the same of a picture, in full precision: every frame is made of it."""
+        pipe = self.pipe
+        if (known := self._sources.get(seen)) is None:
+            latent = pipe.encode(source)
+            decoded = pipe.vae.decode(latent).sample if self.model.uses_warp else None  # as in the pipeline
+            extra = None if decoded is None else (lost_detail(source, decoded), decoded)
+            known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), extra)
+            self._sources.put(seen, known, known.size)
+        return known
+
+    def _text(self, order: Order, like: Tensor) -> Mapping[str, Tensor]:
+        """c_T of the order's prompt, and while at it those of every motion that a slider stands at."""
+        c_T = self._texts.get(order.caption)
+        if c_T is None or motion_prompt(order.caption, order.motions[0]) not in c_T:
+            rows = self.pipe.motion_rows or MOTION_MAX + 1
+            every = order._replace(motions=[*order.motions, *range(1, min(MOTION_MAX, rows - 1) + 1)])
+            c_T = encode_texts(every, self.pipe.tokenizer, self.pipe.text_encoder, like)
+            self._texts.put(order.caption, c_T, sum(each.numel() * each.element_size() for each in c_T.values()))
+        return c_T
+
+
+def content(picture: Image.Image) -> Hashable:
+    """What tells an RGB picture from others: its pixels, for it may be drawn on."""
+    return picture.size, hashlib.sha256(picture.tobytes()).digest()
+
+
+def packed(picture: Image.Image) -> bytes:
+    """A PNG, packed quickly rather than tightly."""
+    file = io.BytesIO()
+    picture.save(file, "png", compress_level=1)
+    return file.getvalue()
