@@ -5,7 +5,7 @@
     training, curation, growth with frames, pixels and steps --------------'
 
 Each part has a file of its own; this one runs them after each other, so that nothing else is at work while something is timed,
-and works out the ratios.
+and works out the ratios. A part is written down when it is measured (bench_parts.py).
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import json
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .bench_cold import cold_start
 from .bench_growth import growth, growth_figure
 from .bench_live import slider_moves
+from .bench_parts import Parts
 from .bench_plan import FULL, QUICK, Plan
 from .bench_quality import Judge
 from .bench_report import bench_markdown
@@ -39,6 +42,7 @@ from .evaluate import NO_FIGURES
 from .files import write_whole
 from .gifs import save_animation
 from .hardware import matrix_rate
+from .latent_cache import hash_of
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_MAX
 from .pretrained import TURBO_WEIGHTS
@@ -46,9 +50,9 @@ from .report import made_here
 from .scenes import draw, sample_scenes
 
 ASSETS = Path(__file__).parent / "assets"
-UPLOAD, CLIP_SIZE = 256, 240  # px: of a user's picture, of the clips that are curated
+SHOWN, CLIP_SIZE = 256, 240  # px: of the pictures in notebook 00, of the clips that are curated
 OURS = ("ours", "distilled_4", "distilled_2", "distilled_1")  # what gif_s may be, without what is only there to compare
-EXTRA_TICKS = 7  # matrix rate, three sliders, start, training, curation
+EXTRA_TICKS = 5  # matrix rate, slider, start, training, curation
 
 
 def run(
@@ -66,13 +70,14 @@ def run(
     quick   below three minutes: fewer steps, scenes and repeats, marked where something was computed from them
     scenes  whose frames are judged (None: the plan's); plan: what to run, in place of the whole or the quick one
 
-    ValueError for distilled `weights`, a `turbo` that is not, or no scenes; and whatever loading raises.
+    Stopped, it goes on with the parts that are missing when it is called again with the same `out`.
+    ValueError for distilled `weights`, a `turbo` that is not, no scenes, or an `out` that holds parts of another benchmark; and
+    whatever loading raises.
     """
     plan = plan or (QUICK if quick else FULL)
     count = plan.scenes if scenes is None else scenes
     if count < 1:
         raise ValueError(f"{count} scenes cannot be judged: give at least 1.")
-    began = time.perf_counter()
     pipe, fast = load(weights, turbo)
     made = made_here() | {"weights": str(weights), "turbo": None if fast is None else str(turbo or TURBO_WEIGHTS)}
     made |= {"quick": quick, "scenes": count, "motions": list(DEMO_MOTIONS), "diffusers": diffusers.__version__}
@@ -81,43 +86,58 @@ def run(
     picture = example.resize(pipe.work_size(example), Image.Resampling.LANCZOS)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after an hour
+    same = {name: made[name] for name in ("machine", "python", "torch", "diffusers", "commit", "scenes")}
+    same |= {
+        "plan": asdict(plan),
+        "weights": hash_of(_tensors(pipe)),
+        "turbo": None if fast is None else hash_of(_tensors(fast)),
+    }
+    parts = Parts(None if out is None else Path(out), same)
     rows = generation_rows(pipe, fast, picture, caption)
     places = len(plan.frames) + len(plan.pixels) + len(plan.steps)
     with tqdm(total=len(rows) + places + EXTRA_TICKS, desc="bench", disable=not progress) as bar:
-        rate = statistics.median(matrix_rate("cpu") for _ in range(5))
-        bar.update()
+
+        def part(name: str, measure: Callable[[], Any], ticks: int = 1) -> Any:
+            bar.set_postfix_str(name)
+            end = bar.n + ticks
+            found = parts.get(name, measure)
+            bar.update(end - bar.n)  # less what the part told of itself
+            return found
+
+        rate = part("matrix rate", lambda: statistics.median(matrix_rate("cpu") for _ in range(5)))
         judge, found = Judge(count, pipe.config.image_size), []
         for row in rows:
-            bar.set_postfix_str(row.key)
-            found.append(run_row(row, plan, judge, rate))
-            bar.update()
+            found.append(part(row.key, lambda row=row: run_row(row, plan, judge, rate)))
+            if row.judged is not None:  # another row may ask in the same way
+                judge.learn(row.judged, row.judged_way(plan), found[-1])
         results: dict[str, Any] = {"made": made | {"size": min(picture.size)}, "matrix_rate": rate, "rows": found}
         results |= ratios(found)
-        bar.set_postfix_str("slider")
-        live = pipe if results["fastest"] == "ours" else fast
-        upload = example.resize((UPLOAD, UPLOAD), Image.Resampling.LANCZOS)
-        slider = {}
-        for name, source, half in (("own", picture, False), ("own_bfloat16", picture, True), (str(UPLOAD), upload, False)):
-            slider[name] = slider_moves(live, source, caption, plan.moves, half)
-            bar.update()
-        results |= {"slider": slider, "slider_ms": slider["own"]["ms"]}
-        bar.set_postfix_str("fresh processes")
-        results["start"] = cold_start(str(weights if results["fastest"] == "ours" else turbo or TURBO_WEIGHTS), plan.starts)
-        bar.update()
-        bar.set_postfix_str("training")
-        results["training"] = training_speed(pipe, plan.training_steps)
-        bar.update()
-        bar.set_postfix_str("curation")
-        results["curation"] = curation(plan.clips, plan.clip_frames, plan.repeats)
-        bar.update()
-        bar.set_postfix_str("growth")
-        results["growth"] = growth(pipe, picture, caption, plan, bar.update)
+        own = results["fastest"] == "ours"
+        live, named = (pipe, weights) if own else (fast, turbo or TURBO_WEIGHTS)
+        shown = example.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+        moves = {"own": (live, picture, False), "own_bfloat16": (live, picture, True), str(SHOWN): (live, shown, False)}
+        moves |= {} if own else {f"{SHOWN}_undistilled": (pipe, shown, False)}
+
+        def sliders() -> dict[str, Any]:
+            return {name: slider_moves(who, what, caption, plan.moves, half) for name, (who, what, half) in moves.items()}
+
+        results["slider"] = part("slider", sliders)
+        results["slider_ms"] = results["slider"][str(SHOWN)]["ms"]
+        results["start"] = part("fresh processes", lambda: cold_start(str(named), plan.starts))
+        results["training"] = part("training", lambda: training_speed(pipe, plan.training_steps))
+        results["curation"] = part("curation", lambda: curation(plan.clips, plan.clip_frames, plan.repeats))
+        results["growth"] = part("growth", lambda: growth(pipe, picture, caption, plan, bar.update), places)
     if importlib.util.find_spec("matplotlib") is None:
         results["not_drawn"] = NO_FIGURES
-    results["seconds"] = round(time.perf_counter() - began, 1)
+    results |= {"sittings": parts.sittings, "seconds": round(parts.seconds, 1)}
     if out is not None:
         write(Path(out), results)
+        parts.end()
     return results
+
+
+def _tensors(pipe: Pix2GifPipeline) -> chain[tuple[str, Tensor]]:
+    return chain(pipe.model.state_dict().items(), pipe.vae.state_dict().items())
 
 
 def load(weights: str | os.PathLike, turbo: str | os.PathLike | None) -> tuple[Pix2GifPipeline, Pix2GifPipeline | None]:
@@ -127,7 +147,8 @@ def load(weights: str | os.PathLike, turbo: str | os.PathLike | None) -> tuple[P
         raise ValueError(f"{str(weights)!r} are distilled weights, which have no 100 steps: give them as turbo (--turbo).")
     if turbo is None and not (str(weights) == "lite" and TURBO_WEIGHTS.is_dir()):
         return pipe, None
-    fast = Pix2GifPipeline.from_pretrained(TURBO_WEIGHTS if turbo is None else turbo)
+    turbo = TURBO_WEIGHTS if turbo is None else turbo
+    fast = Pix2GifPipeline.from_pretrained(turbo)
     if not fast.config.get("distilled_steps"):
         raise ValueError(f"{str(turbo)!r} are no distilled weights: give a folder that `pix2gif-lite train turbo` wrote.")
     if fast.config.image_size != pipe.config.image_size:
@@ -142,23 +163,28 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ratio_reference, ratio_diffusers   by gif_s, which may be of distilled weights
     ratio_reference_same_weights       by the undistilled weights, as they are asked by default
     ratio_diffusers_same_work          by ours with the same steps and predictions, all frames at once
-    gap_100_db                         how far the fastest is below our 100 steps, whole picture
+    gap_100_db, rmse_above_100         the fastest against our 100 steps: PSNR below, RMSE of motion above (px at 256 x 256)
+    estimated                          which of all these rest on rows of which fewer steps were run
     """
     by = {row["key"]: row for row in rows}
     seconds = {key: row["seconds"] for key, row in by.items() if row["seconds"] is not None}
     fastest = min((key for key in OURS if key in seconds), key=seconds.__getitem__)
-    gif, reference, theirs = seconds[fastest], seconds["reference"], min(seconds["diffusers"], seconds["diffusers_batched"])
-    return {
-        "fastest": fastest,
-        "gif_s": gif,
-        "reference_s": reference,
-        "diffusers_s": theirs,
-        "ratio_reference": reference / gif,
-        "ratio_diffusers": theirs / gif,
-        "ratio_reference_same_weights": reference / seconds["ours"],
-        "ratio_diffusers_same_work": theirs / seconds["ours_guided"],
-        "gap_100_db": by["ours_100"]["psnr"] - by[fastest]["psnr"],
+    theirs = min(("diffusers", "diffusers_batched"), key=seconds.__getitem__)
+    gif, reference = seconds[fastest], seconds["reference"]
+    found = {
+        "gif_s": (gif, fastest),
+        "reference_s": (reference, "reference"),
+        "diffusers_s": (seconds[theirs], theirs),
+        "ratio_reference": (reference / gif, "reference", fastest),
+        "ratio_diffusers": (seconds[theirs] / gif, theirs, fastest),
+        "ratio_reference_same_weights": (reference / seconds["ours"], "reference", "ours"),
+        "ratio_diffusers_same_work": (seconds[theirs] / seconds["ours_guided"], theirs, "ours_guided"),
+        "gap_100_db": (by["ours_100"]["psnr"] - by[fastest]["psnr"], "ours_100", fastest),
+        "rmse_above_100": (by[fastest]["rmse"] - by["ours_100"]["rmse"], "ours_100", fastest),
     }
+    short = {key for key, row in by.items() if row["extrapolated"] or row["quality_steps"] not in (None, row["steps"])}
+    estimated = [name for name, (_, *keys) in found.items() if short.intersection(keys)]
+    return {"fastest": fastest, **{name: value for name, (value, *_) in found.items()}, "estimated": estimated}
 
 
 def curation(clips: int, frames: int, repeats: int) -> dict[str, Any]:

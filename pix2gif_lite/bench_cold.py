@@ -5,7 +5,6 @@ Each is a process of its own, started for it; everything between the start of Py
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -48,11 +47,10 @@ def cold_start(weights: str, starts: int = 5) -> dict[str, Any]:
     first_gif_s    a process that makes the example's GIF with these weights
     peak_bytes     the most memory of one of those
 
-    RuntimeError with what a process said where one fails.
+    ChildProcessError with what a process said where one fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        make = ["--weights", os.path.abspath(weights) if os.path.isdir(weights) else weights]
-        make += ["--out", str(Path(folder) / "out.gif")]
+        make = ["--weights", weights, "--out", str(Path(folder) / "out.gif")]
         imports = [_run(IMPORT) for _ in range(1 + starts)][1:]
         gifs = [_run(FIRST_GIF, *make) for _ in range(1 + starts)][1:]
     return {
@@ -70,5 +68,5 @@ def _run(code: str, *arguments: str) -> tuple[list[str], float]:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     seconds = time.perf_counter() - began
     if done.returncode:
-        raise RuntimeError(f"A fresh process ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        raise ChildProcessError(f"A fresh process ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.splitlines(), seconds

@@ -19,4 +19,7 @@ def bench(args: argparse.Namespace) -> None:
     from .bench import run
     from .bench_report import bench_markdown
 
-    print(bench_markdown(run(args.weights, args.out, args.turbo, args.quick, args.scenes)))
+    try:
+        print(bench_markdown(run(args.weights, args.out, args.turbo, args.quick, args.scenes)))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is measured in {args.out} is kept: the same command goes on.") from None

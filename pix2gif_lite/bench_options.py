@@ -9,7 +9,8 @@ from .options import number
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for bench.json, bench.md and growth.png")
+    text = "folder for bench.json, bench.md and growth.png; a run that was stopped goes on there"
+    parser.add_argument("--out", required=True, metavar="DIR", help=text)
     parser.add_argument("--weights", default="lite", metavar="W", help="lite (shipped), a folder or a Hub id (default: lite)")
     text = "distilled weights of the same model (default: those shipped beside lite, if there are)"
     parser.add_argument("--turbo", metavar="W", help=text)

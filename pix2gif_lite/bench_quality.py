@@ -5,7 +5,7 @@ The same scenes for every row, drawn once. Frames are what D makes, as in the ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,8 @@ from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS
 from .scenes import sample_scenes
 from .summary import mean
+
+FIGURES = ("psnr", "moving_psnr", "pearson", "rmse", "scenes", "quality_steps")
 
 
 class Way(NamedTuple):
@@ -67,3 +69,7 @@ class Judge:
             means = {name: mean(torch.cat(values)) for name, values in columns.items()}
             self._known[key] = {**means, "scenes": self.scenes, "quality_steps": way.steps}
         return self._known[key]
+
+    def learn(self, pipe: Pix2GifPipeline, way: Way, row: Mapping[str, Any]) -> None:
+        """Take the figures of a way from a row that has them."""
+        self._known[id(pipe), way] = {name: row[name] for name in FIGURES}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from .bench_diffusers import diffusers_frames, instruct_pix2pix
 from .bench_plan import Plan
-from .bench_quality import Judge, Way
+from .bench_quality import FIGURES, Judge, Way
 from .bench_reference import S_I, S_T, STEPS, reference_frames
 from .bench_timing import timed
 from .generating import Scales
@@ -43,6 +43,10 @@ class Row(NamedTuple):
     judged: Pix2GifPipeline | None = None  # whose frames by `way` are those of the row; None: there is no quality to judge
     note: str = ""
     slow: bool = False
+
+    def judged_way(self, plan: Plan) -> Way:
+        """`way`, in as many steps as the plan has for frames that are judged."""
+        return self.way if plan.quality_steps is None or not self.slow else self.way._replace(steps=plan.quality_steps)
 
 
 def generation_rows(pipe: Pix2GifPipeline, turbo: Pix2GifPipeline | None, picture: Image.Image, caption: str) -> list[Row]:
@@ -96,7 +100,7 @@ def run_row(row: Row, plan: Plan, judge: Judge, rate: float) -> dict[str, Any]:
     found: dict[str, Any] = {"key": row.key, "label": row.label, "steps": row.way.steps, "predictions": row.way.predictions}
     found |= {"s_I": row.way.scales.s_I, "s_T": row.way.scales.s_T, "sampler": row.way.sampler, "note": row.note}
     names = ("seconds", "repeats", "operations", "extrapolated", "share")
-    found |= dict.fromkeys((*names, "psnr", "moving_psnr", "pearson", "rmse", "scenes", "quality_steps"))
+    found |= dict.fromkeys((*names, *FIGURES))
     if row.make is None:
         return found
     make, repeats = row.make, plan.repeats if row.way.steps < 12 else plan.slow_repeats
@@ -105,6 +109,5 @@ def run_row(row: Row, plan: Plan, judge: Judge, rate: float) -> dict[str, Any]:
         cost = timed(lambda steps: save_animation(make(steps), path), row.way.steps, repeats, plan.short if row.slow else None)
     found |= cost._asdict() | {"share": cost.operations / cost.seconds / rate}
     if row.judged is not None:
-        way = row.way if plan.quality_steps is None or not row.slow else row.way._replace(steps=plan.quality_steps)
-        found |= judge.figures(row.judged, way)
+        found |= judge.figures(row.judged, row.judged_way(plan))
     return found

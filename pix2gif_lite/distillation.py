@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .diffusion import alphas_cumprod, sigmas_for
 from .distillation_job import DistillationJob
-from .distilled import SAMPLER, STEPS, TEACHER_STEPS, check_step_counts, distilled
+from .distilled import SAMPLER, SPACING, STEPS, TEACHER_STEPS, check_step_counts, distilled
 from .hardware import choose_precision
 from .latent_cache import fingerprint, hash_of
 from .model import Pix2GifModel
@@ -50,6 +51,7 @@ def train_turbo(
     of range, and for weights that are distilled already.
     """
     check_step_counts(distilled_steps, teacher_steps)
+    sigmas_for(teacher_steps, alphas_cumprod(preset), SPACING, SAMPLER)  # refuses more steps than there are times
     data = chosen_data(preset, seed, options)
     options = {"learning_rate": RATE * preset.learning_rate, "warmup_steps": WARMUP} | options
     steps = LENGTH if steps is None and minutes is None else steps

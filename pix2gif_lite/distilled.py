@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 from .presets import Preset
 
@@ -49,6 +50,16 @@ def check_step_counts(steps: Iterable[int], teacher_steps: int = TEACHER_STEPS) 
             "teacher's, such as 1,2,4."
         )
     return tuple(sorted({int(count) for count in counts}))
+
+
+def saved_step_counts(saved: Any) -> tuple[int, ...] | None:
+    """`distilled_steps` as a folder of weights has it: None, or a list. ValueError unless it has whole numbers from 1."""
+    if saved is None:
+        return None
+    counts = tuple(saved) if isinstance(saved, list | tuple) else ()
+    if not counts or not all(type(count) is int and count > 0 for count in counts):
+        raise ValueError(f"The setting distilled_steps is {saved!r}: give whole numbers from 1, such as [1, 2, 4], or null.")
+    return counts
 
 
 def parse_step_counts(text: str) -> tuple[int, ...]:

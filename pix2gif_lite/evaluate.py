@@ -22,6 +22,7 @@ from typing import Any
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .distilled import check_distilled
 from .files import write_whole
 from .held_out import find_casts, held_out_pairs, pairs_markdown
 from .held_out import ticks as pair_ticks
@@ -69,8 +70,11 @@ def run(
     steps, sampler   None: the weights' own defaults
     studies  False leaves out studies.py, which asks the weights in other ways
 
+    Distilled weights take few step counts and no guidance: theirs are measured without the studies and without the comparison
+    of 5 steps with 20.
     Returns the dict that results.json holds. Rows that cannot be computed are None, and "not_computed" says why.
-    Raises ValueError for no scenes, an unknown split or sampler, and whatever loading the weights raises.
+    Raises ValueError for no scenes, an unknown split or sampler, steps or a sampler that distilled weights do not take, and
+    whatever loading the weights raises.
     """
     count = (QUICK_SCENES if quick else SCENES) if scenes is None else scenes
     if count < 1:
@@ -78,23 +82,26 @@ def run(
     sample_scenes(0, split)  # refuses an unknown one
     if sampler is not None:
         get_sampler(sampler)  # the same
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after ten minutes
     began = time.perf_counter()
     pipe = weights if isinstance(weights, Pix2GifPipeline) else Pix2GifPipeline.from_pretrained(weights)
     # now: whoever commits during the run changes what git says, not what runs
     made = provenance(weights, pipe, {"scenes": count, "split": split, "steps": steps, "sampler": sampler})
+    made_for = pipe.config.distilled_steps
+    check_distilled(made_for, made["steps"], made["sampler"])
+    studies = studies and made_for is None
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)  # refused now rather than after ten minutes
     # The side rows need fewer scenes: each compares two numbers of the same frames, or is there to be looked at.
     aside = min(count, max(6, count // 8))
     photos, reason = moved_photos(min(count, QUICK_PHOTOS if quick else PHOTOS))
-    ticks = count + 5 * aside + len(photos) + (total(quick) if studies else 0)
+    ticks = count + (5 if made_for is None else 3) * aside + len(photos) + (total(quick) if studies else 0)
     with tqdm(total=ticks, unit="picture", desc="evaluate", disable=not progress) as bar:
         options = {"steps": steps, "sampler": sampler, "tick": bar.update}
         chosen = sample_scenes(count, split)
         casts = find_casts(max(1, count // SCENES_A_PAIR), chosen if split == "test" else [])
         bar.total += pair_ticks(casts)
         frames = measure(pipe, chosen, **options)
-        few, many = (fidelity_at(pipe, chosen[:aside], n, sampler, bar.update) for n in (FEW, MANY))
+        fewer = few_steps(pipe, chosen[:aside], sampler, bar.update)
         pairs = held_out_pairs(pipe, casts, frames if split == "test" else {}, **options)
         opened = measure(pipe, sample_scenes(aside, "test_open"), **options)
         searched = searched_flow(pipe, chosen[:aside], bar.update)
@@ -105,7 +112,7 @@ def run(
     results: dict[str, Any] = {
         "made": made,
         **summary,
-        "few_steps": {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": aside},
+        "few_steps": fewer,
         **firsts,
         "test_pairs": pairs,
         "test_open": brief(opened) | {"scenes": aside},
@@ -125,6 +132,17 @@ def run(
         sheets = {"sheet": chosen[:SHEET_SCENES], "worst": [chosen[k] for k in worst], "photos": photos[:SHEET_SCENES]}
         save_sheets(Path(out), pipe, sheets, steps, sampler)
     return results
+
+
+def few_steps(pipe: Pix2GifPipeline, scenes: Sequence[Scene], sampler: str | None, tick: Any) -> dict[str, Any]:
+    """How far FEW steps are below MANY, PSNR in dB; of distilled weights why that, and the studies, are not measured."""
+    if (made_for := pipe.config.distilled_steps) is not None:
+        counts = ", ".join(map(str, made_for))
+        reason = f"these weights were distilled for {counts} steps, one sampler and no guidance, and take nothing else"
+        reason += f": {FEW} steps are not compared with {MANY}, and the studies, which ask in other ways, are left out."
+        return {"gap_db": None, "not_computed": reason}
+    few, many = (fidelity_at(pipe, scenes, n, sampler, tick) for n in (FEW, MANY))
+    return {"few": few, "many": many, "gap_db": many - few, "steps": [FEW, MANY], "scenes": len(scenes)}
 
 
 def write(folder: Path, results: dict[str, Any], frames: dict[str, Tensor]) -> None:

@@ -18,7 +18,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     text = "train and measure the variants of section 4.3 below --out, then report on them there; goes on where it stopped"
     ablation.add_argument("--ablation", action="store_true", help=text)
     text = (
-        "which, by comma (default: all): base, motion-embed, warp, warp-add, warp-concat, full; source, absolute, paper-losses"
+        "which, by comma (default: all): base, motion-embed, warp, warp-add, warp-concat, full; source, absolute, paper-losses,"
+        " subcell"
     )
     ablation.add_argument("--variants", metavar="LIST", help=text)
     ablation.add_argument("--seeds", type=number("seeds", 1, 100, True), metavar="N", help="runs of each (default: 3)")

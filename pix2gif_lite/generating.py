@@ -19,6 +19,7 @@ from torch import Tensor
 from .branches import make_branches
 from .canvas import add_detail, explained
 from .diffusion import alphas_cumprod, sigmas_for
+from .distilled import check_distilled
 from .guidance import needed_predictions
 from .latent_cache import SCENES, Family
 from .noise import FrameNoise
@@ -65,18 +66,20 @@ def generate(
     The frames of a GIF share the noise that `pipe(..., seed=seeds[n], detail=False)` would draw, or have their own
     (`noise` "independent"), as the pipeline's do. `scales`: s_I, s_T and s_M (None: the weights' own, without s_M), at
     the noise levels of `interval` alone (None: all). S as the pipeline's work size. Motion 0 is made as any other, where the
-    pipeline would return the picture.
+    pipeline would return the picture. ValueError for what distilled weights do not take, as the pipeline's.
     """
     c, model, K = pipe.config, pipe.model, len(motions)
     dtype, device, scaling = pipe.unet.dtype, pipe.unet.device, pipe.vae.config.scaling_factor
     sampler = c.sampler if sampler is None else sampler
+    steps = c.sampling_steps if steps is None else steps
+    scales = Scales(c.s_I, c.s_T) if scales is None else scales
+    check_distilled(c.distilled_steps, steps, sampler, scales)
     ac = alphas_cumprod(c)
-    sigmas, _ = sigmas_for(c.sampling_steps if steps is None else steps, ac, c.spacing, sampler)
+    sigmas, _ = sigmas_for(steps, ac, c.spacing, sampler)
     # 1. the pictures and the texts
     E = encode(pipe, source.to(device)) * pipe.image_scale
     E = E.to(dtype).repeat_interleave(K, 0)
     prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
-    scales = Scales(c.s_I, c.s_T) if scales is None else scales
     dropped = captions if scales.s_M is not None else []  # heard where motion is dropped: the caption without its number
     ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts, *dropped]).to(device)
     null, c_T, bare = encode_text(pipe.text_encoder, ids).split([1, len(prompts), len(dropped)])

@@ -122,7 +122,8 @@ def search_flow(source: Tensor, target: Tensor, flow: Tensor, how: Any, steps: i
 def best_warp(pipe: Pix2GifPipeline, part: Drawn, flow: Tensor) -> Tensor:
     """D(z_W) by the flow searched for each exact frame from the flow (N K, 2, h, w): (N K, 3, S, S).
 
-    The search sees the exact frame, as FNet never does. It is local, so that the best warp is at least as good.
+    The search sees the exact frame, as FNet never does. It is of the plain look-up, whatever
+    the weights have, and local: at least as good as the plain look-up it began at.
     """
     how, device = pipe.flow_net.config, pipe.vae.device
     source, target = (encode(pipe, picture.to(device)).float() for picture in (part.source, part.exact.image))

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
-from .distilled import check_distilled
+from .distilled import check_distilled, saved_step_counts
 from .frames import Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
 from .loading import load_parts
@@ -88,12 +88,11 @@ class Pix2GifPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(vae=vae, tokenizer=tokenizer, text_encoder=text_encoder, unet=unet)
         self.register_modules(motion_embedding=motion_embedding, flow_net=flow_net)
-        steps_made_for = None if distilled_steps is None else tuple(distilled_steps)  # JSON has lists
         self.register_to_config(preset=preset, variant=variant, prediction_type=prediction_type, residual=residual)
         self.register_to_config(scale_image_latents=scale_image_latents, train_timesteps=train_timesteps)
         self.register_to_config(beta_start=beta_start, beta_end=beta_end, image_size=image_size)
         self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
-        self.register_to_config(distilled_steps=steps_made_for)
+        self.register_to_config(distilled_steps=saved_step_counts(distilled_steps))
 
     @classmethod
     def from_components(cls, preset: Preset, components: dict[str, Any], **changes: Any) -> Pix2GifPipeline:

@@ -105,7 +105,7 @@ class Preset:
 
     # sampling
     sampler: str = "dpmpp_2m"
-    sampling_steps: int = 2  # on 16 scenes of `val` 1, 2, 3, 5 steps give 32.7, 32.7, 32.5, 32.3 dB
+    sampling_steps: int = 2  # 1, 2, 3, 5 steps: 34.0, 33.9, 33.8, 33.8 dB (the card); one step leaves the seed no say
     spacing: str = "trailing"
     s_T: float = 1.0
     s_I: float = 1.0

@@ -79,8 +79,11 @@ def made_here() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")  # Linux alone tells the processor's name without a tool
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    program = Path(sys.argv[0]).name
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(
+            ["pix2gif-lite" if program == "cli.py" else program, *sys.argv[1:]]
+        ),  # python -m pix2gif_lite.cli
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads",
         "python": platform.python_version(),

@@ -178,14 +178,17 @@ class Studio:
         return name
 
     def glimpse(self, request: Request) -> Glimpse | None:
-        """The frame of the largest motion, soon; None where nothing moves, or nothing is said of it. Errors: the pipeline's."""
+        """The frame of the largest motion, or the warp alone, soon; None where nothing moves, nothing is said of it, or
+        weights without a warp take many steps. Errors: the pipeline's."""
         r, m = request, max(check_motions(request.motions, self.pipe.motion_rows))
         if m == 0 or not r.caption.strip():
             return None
         if self._live is None:
             self._live = Live(self.pipe)  # checks what it is given, as the pipeline does
         picture = self.pictures[r.picture]
-        if r.steps > LIVE_STEPS and self.pipe.flow_net is not None:
+        if r.steps > LIVE_STEPS:
+            if not self._live.model.uses_warp:
+                return None
             return Glimpse(self._live.warped(picture, r.caption, m), f"the warp alone at {m:g} px, D(z_W)", False)
         began = time.perf_counter()
         png = self._live.png(picture, r.caption, m, r.seed, steps=r.steps, s_T=r.s_T, s_I=r.s_I)

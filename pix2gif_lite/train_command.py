@@ -30,7 +30,7 @@ def train(args: argparse.Namespace) -> None:
     if args.what != "model" and (args.vae or args.variant or args.only or args.loss or (autoencoder and args.scenes)):
         raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
     if autoencoder and (args.photos or args.mix):
-        raise ValueError("--photos and --mix are for `train model` and `train decoder`: leave them out.")
+        raise ValueError("--photos and --mix are not for `train autoencoder`: leave them out.")
     mix = parse_mix(args.mix) if args.mix is not None else None
     if not autoencoder:
         if args.data and mix is None and (args.scenes or args.photos):

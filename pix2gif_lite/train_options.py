@@ -32,16 +32,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, to the bit")
     end = parser.add_argument_group("how long: whichever comes first")
     end.add_argument("--minutes", type=number("minutes", 0.01, 1e6), metavar="N")
-    end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's)")
+    end.add_argument("--steps", type=number("steps", 1, 1e9, True), metavar="N", help="(default: the preset's; turbo: 2000)")
     how = parser.add_argument_group("how")
-    how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="model: how many scenes are drawn")
-    how.add_argument(
-        "--photos", type=number("photos", 1, 1e6, True), metavar="N", help="model, decoder: how many moved photographs"
-    )
+    how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="all but autoencoder: how many scenes")
+    how.add_argument("--photos", type=number("photos", 1, 1e6, True), metavar="N", help="the same: how many moved photographs")
     how.add_argument(
         "--mix",
         metavar="NAME=W,...",
-        help="model, decoder: share of samples from scenes, photos, gifs (default: with --data gifs=1; else "
+        help="the same: share of samples from scenes, photos, gifs (default: with --data gifs=1; else "
         "scenes=0.65,photos=0.35 of what there is)",
     )
     how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")

@@ -153,7 +153,7 @@ def train_model(
         )
     start = starting_parts(init, preset, vae=vae, text=text, seed=seed, unet_stays=only == "warp", tokenizer=tokenizer)
     parts, preset = start.parts, start.preset
-    if parts["flow_net"] is not None:  # WNet has no weights: how it looks up is the preset's to say
+    if parts["flow_net"] is not None:  # no weight depends on it: how cells are looked up is the preset's to say
         parts["flow_net"].register_to_config(interpolation=preset.interpolation)
     model, precision = Pix2GifModel.from_parts(parts, preset), choose_precision(run.mixed_precision, run.cpu)
     half = half_on_gpu(precision, run.cpu)

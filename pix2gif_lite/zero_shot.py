@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .canvas import grey_levels
+from .distilled import check_distilled
 from .files import write_whole
 from .fvd import STRIDE, VIDEOS, Cloud, cloud_distance
 from .generating import generate
@@ -80,6 +81,8 @@ def run(
     began = time.perf_counter()
     pipe = (weights if isinstance(weights, Pix2GifPipeline) else Pix2GifPipeline.from_pretrained(weights)).to(device)
     check_motions(MOTIONS, pipe.motion_rows)
+    c = pipe.config
+    check_distilled(c.distilled_steps, c.sampling_steps if steps is None else steps, sampler or c.sampler)
     if networks is None:
         networks, missing = _in_reach(device)
     else:

@@ -15,6 +15,7 @@ from pix2gif_lite.bench_cold import _run, peak_memory
 from pix2gif_lite.bench_growth import spread_motions
 from pix2gif_lite.bench_live import slider_moves
 from pix2gif_lite.bench_plan import Plan
+from pix2gif_lite.bench_report import bench_markdown
 from pix2gif_lite.bench_timing import Timed, operations, slope, timed
 from pix2gif_lite.cli import main
 from pix2gif_lite.pipeline import Pix2GifPipeline
@@ -106,13 +107,19 @@ def test_motions_that_grow_are_all_different(frames):
 def test_everything_is_on_the_disk(whole):
     results, out = whole
     assert sorted(path.name for path in out.iterdir()) == ["bench.json", "bench.md", "growth.png"]
+    assert results["sittings"] == 1 and " sittings" not in (out / "bench.md").read_text()
+    assert " s in 2 sittings." in bench_markdown({**results, "sittings": 2})
     assert json.loads((out / "bench.json").read_text()) == json.loads(json.dumps(results, allow_nan=False))
     assert Image.open(out / "growth.png").width > 900
     lines = (out / "bench.md").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("| the reference's recipe"))
     assert f"| 100 | 3 | {results['reference_s']:.3f} * |" in line and "at 2 steps" in line
     assert any("a straight line through runs of 1 and 2 steps" in line for line in lines)
-    assert any(line.startswith("| one move of the slider, the picture") and "<= 30 ms" in line for line in lines)
+    assert any(line.startswith("| one move of the slider, a picture of 256 px") and "<= 30 ms" in line for line in lines)
+    felt = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines if line.startswith("| ")}
+    assert felt["| times as fast as the reference's recipe"] == f"{results['ratio_reference']:.0f} *"
+    assert felt["| below our 100 steps, whole picture"] == f"{results['gap_100_db']:.2f} dB *"
+    assert felt["| a GIF of 8 frames, the fastest of ours"] == f"{results['gif_s']:.3f} s"
 
 
 def test_the_ratios_are_those_of_the_rows(whole):
@@ -124,9 +131,21 @@ def test_the_ratios_are_those_of_the_rows(whole):
     assert results["ratio_reference"] == results["reference_s"] / results["gif_s"]
     assert results["ratio_diffusers"] == results["diffusers_s"] / results["gif_s"]
     assert results["ratio_reference_same_weights"] == results["reference_s"] / by["ours"]["seconds"]
+    assert results["gap_100_db"] == by["ours_100"]["psnr"] - by[results["fastest"]]["psnr"]
+    assert results["rmse_above_100"] == by[results["fastest"]]["rmse"] - by["ours_100"]["rmse"]
     for row in results["rows"]:
         if row["seconds"]:
             assert row["share"] == pytest.approx(row["operations"] / row["seconds"] / results["matrix_rate"])
+
+
+def test_what_rests_on_fewer_steps_is_said(whole):
+    results = whole[0]
+    every = {name for name in results if name.endswith("_s") or name.startswith(("ratio_", "gap_", "rmse_"))}
+    assert len(every) == 9 and set(results["estimated"]) == every - {"gif_s"}
+    rows = [{**row, "extrapolated": None, "quality_steps": row["quality_steps"] and row["steps"]} for row in results["rows"]]
+    assert ratios(rows)["estimated"] == []
+    rows[0]["extrapolated"] = [1, 3]  # the reference's
+    assert ratios(rows)["estimated"] == ["reference_s", "ratio_reference", "ratio_reference_same_weights"]
 
 
 def test_without_distilled_weights_ours_is_the_fastest(whole):
@@ -157,7 +176,8 @@ def test_quality_is_told_of_every_row_that_makes_pictures(whole):
 
 def test_what_a_user_waits_for(whole):
     results, _ = whole
-    assert results["slider_ms"] == results["slider"]["own"]["ms"] > 0 and results["slider"]["256"]["moves"] == 2
+    assert results["slider_ms"] == results["slider"]["256"]["ms"] > 0 and results["slider"]["own"]["moves"] == 2
+    assert ("256_undistilled" in results["slider"]) == (results["fastest"] != "ours")
     start = results["start"]
     assert 0 < start["import_s"] < start["python_s"] < start["first_gif_s"]
     assert 100e6 < start["peak_bytes"] < 4e9
@@ -172,7 +192,7 @@ def test_the_peak_is_at_least_what_is_taken_now():
 
 
 def test_a_process_that_fails_says_why():
-    with pytest.raises(RuntimeError, match="ended with 3: no such luck"):
+    with pytest.raises(ChildProcessError, match="ended with 3: no such luck"):
         _run("import sys; print('no such luck', file=sys.stderr); sys.exit(3)")
 
 

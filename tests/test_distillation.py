@@ -16,7 +16,7 @@ from pix2gif_lite import cli, pretrained
 from pix2gif_lite.diffusion import alphas_cumprod
 from pix2gif_lite.distillation import train_turbo
 from pix2gif_lite.distillation_job import DistillationJob
-from pix2gif_lite.distilled import check_distilled, check_step_counts, parse_step_counts
+from pix2gif_lite.distilled import check_distilled, check_step_counts, parse_step_counts, saved_step_counts
 from pix2gif_lite.latent_cache import cache_scenes
 from pix2gif_lite.loading import PARTS, load_component
 from pix2gif_lite.model import Pix2GifModel
@@ -347,6 +347,20 @@ def test_step_counts():
             check_step_counts(wrong)
     check_distilled(None, 50, "euler_ancestral", (7.5, 1.8, 3.0))
     check_distilled([1, 2], 2, "dpmpp_2m", (1, 1, None))
+
+
+def test_a_folder_that_says_nonsense_of_its_steps_is_refused():
+    assert saved_step_counts(None) is None and saved_step_counts([1, 2]) == saved_step_counts((1, 2)) == (1, 2)
+    for wrong in (4, True, "1,2", [], [0], [1.5], [True], ["2"], {"1": 2}):
+        with pytest.raises(ValueError, match="distilled_steps is .* such as"):
+            Pix2GifPipeline.from_components(TINY, random_parts(), distilled_steps=wrong)
+
+
+@pytest.mark.parametrize("teacher_steps", [1001, 12.5])
+def test_a_teacher_of_more_steps_than_times_is_refused_before_anything_is_encoded(weights, tmp_path, teacher_steps):
+    with pytest.raises(ValueError, match=f"steps is {teacher_steps}"):
+        train_turbo(TINY, tmp_path / "x", weights, teacher_steps=teacher_steps, **QUICK)
+    assert not (tmp_path / "x").exists()
 
 
 def test_lite_turbo_is_a_name(tmp_path, monkeypatch):

@@ -68,6 +68,22 @@ def test_a_report_is_written_and_says_the_same_everywhere(report):
             assert min(figure.size) > 200 and len(figure.convert("RGB").getcolors(1 << 20)) > 10
 
 
+def test_distilled_weights_are_asked_only_what_they_take_and_the_report_says_so(pipe, tmp_path, capsys):
+    parts = {name: getattr(pipe, name) for name in ("vae", "tokenizer", "text_encoder", "motion_embedding", "flow_net", "unet")}
+    fast = Pix2GifPipeline.from_components(TINY, parts, distilled_steps=(2, 3), sampling_steps=2)
+    for asked in ({"steps": 5}, {"sampler": "euler_ancestral"}):
+        with pytest.raises(ValueError, match="were distilled for"):
+            evaluate.run(fast, tmp_path / "refused", scenes=1, progress=False, **asked)
+    assert not (tmp_path / "refused").exists()
+    results = evaluate.run(fast, tmp_path, scenes=1)
+    assert "100%" in capsys.readouterr().err.splitlines()[-1]
+    assert results["studies"] is None and results["few_steps"]["gap_db"] is None and results["made"]["steps"] == 2
+    text = (tmp_path / "results.md").read_text()
+    assert "Not computed: these weights were distilled for 2, 3 steps, one sampler and no guidance" in text
+    assert "| 5 steps, below 20 steps | not computed | +- 0.3 dB |" in text and "asked in other ways" not in text
+    assert math.isfinite(results["fidelity"]["psnr"]) and math.isfinite(results["searched_flow"]["gap_db"])
+
+
 def test_the_bar_ends_where_it_was_said_to_end(pipe, capsys):
     evaluate.run(pipe, scenes=1, steps=1, studies=False)
     assert "100%" in capsys.readouterr().err.splitlines()[-1]

@@ -16,6 +16,9 @@ from pix2gif_lite.casting import HELD_OUT_ACTIONS
 from pix2gif_lite.clips import read_frames
 from pix2gif_lite.gallery import gallery, suggestions
 from pix2gif_lite.lookup import warp
+from pix2gif_lite.pipeline import Pix2GifPipeline
+from pix2gif_lite.presets import TINY
+from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.studio import LARGEST, LIVE_STEPS, Request, Studio, uploaded
 
 
@@ -73,6 +76,13 @@ def test_where_a_frame_takes_long_a_glimpse_is_the_decoded_warp(studio, monkeypa
     shown = Image.open(io.BytesIO(glimpse.png))
     assert np.abs(np.asarray(shown, int) - np.asarray(expected, int)).max() <= 1
     assert not glimpse.real and glimpse.words == "the warp alone at 8 px, D(z_W)"
+
+
+def test_weights_without_a_warp_show_nothing_before_many_steps():
+    preset = TINY.with_changes(variant="motion-embed")
+    plain = Studio(Pix2GifPipeline.from_components(preset, build_components(preset, ["a red balloon is rising"])), scenes=1)
+    assert plain.glimpse(ask(plain, steps=LIVE_STEPS + 1)) is None  # many steps that nothing could stop
+    assert plain.glimpse(ask(plain, steps=1)).real
 
 
 def test_uploads_replace_each_other_and_bad_ones_are_named(studio):
