@@ -77,7 +77,7 @@ class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
 
     `bfloat16`: the UNet and D compute in it, for a CPU that does so faster; their weights, the flow and the warp stay
-    float32. With the shipped weights 999 of 1000 values then differ by at most 1 grey level, the worst by 3. The weights
+    float32. With the shipped weights 999 of 1000 values then differ by at most 1 grey level, the worst by 4. The weights
     must not change meanwhile: make another `Live` for others. May be called from several threads; they take turns.
     """
 
