@@ -5,7 +5,7 @@ The same scenes for every row, drawn once. Frames are what D makes, as in the ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -39,9 +39,9 @@ class Way(NamedTuple):
 class Judge:
     """The first `scenes` of `test` at DEMO_MOTIONS, at `size` px a side."""
 
-    def __init__(self, scenes: int, size: int, tick: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, scenes: int, size: int) -> None:
         self.parts: list[Drawn] = list(drawn(sample_scenes(scenes, "test"), DEMO_MOTIONS, size))
-        self.scenes, self.tick = scenes, tick
+        self.scenes = scenes
         self._known: dict[tuple[int, Way], dict[str, Any]] = {}
 
     def figures(self, pipe: Pix2GifPipeline, way: Way) -> dict[str, Any]:
@@ -64,8 +64,6 @@ class Judge:
                     columns[name].append(likeness[name].view_as(measured).nanmean(1))
                 columns["pearson"].append(pearson(asked, measured))
                 columns["rmse"].append(rmse(asked, measured))
-                if self.tick:
-                    self.tick(len(part.source))
             means = {name: mean(torch.cat(values)) for name, values in columns.items()}
             self._known[key] = {**means, "scenes": self.scenes, "quality_steps": way.steps}
         return self._known[key]

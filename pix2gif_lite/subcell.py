@@ -50,13 +50,11 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        groups = max(1, width // 8)
-        layers = [layer for _ in range(2) for layer in self._layer(width, groups)]
-        self.layers = nn.Sequential(*layers)
 
-    @staticmethod
-    def _layer(width: int, groups: int) -> tuple[nn.Module, ...]:
-        return nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+        def layer() -> tuple[nn.Module, ...]:
+            return nn.GroupNorm(max(1, width // 8), width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+
+        self.layers = nn.Sequential(*layer(), *layer())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, h, w) -> the same."""
