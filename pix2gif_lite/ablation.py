@@ -6,8 +6,8 @@ As the paper's variants all start from CLIP and Stable Diffusion, ours share E, 
 which trains along; M, FNet and UNet start from random weights. Unlike CLIP, that text encoder grew up in the full model, beside
 c_M, where number words had little to say: a start that suits Base less than the others. The budget is equal in samples, not in
 seconds: a variant without FNet takes about 0.6 of the time. What every variant is compared with is a copy of
-the source (the floor) and the exact frame through E and D (the ceiling). All have the paper's WNet, without weights, but for
-the one setting that compares lite's own with it.
+the source (the floor) and the exact frame through E and D (the ceiling). All have the paper's WNet, without weights, and no
+exact flow to learn from, but for the settings that compare lite's own with them.
 
 A run is written to ablation.json when it is measured, so that the same command goes on where it was stopped; within a
 run, training goes on from its last checkpoint. How the numbers read is ablation_report.py's.
@@ -48,7 +48,7 @@ MOTIONS = (2, 4, 6, 8, 11, 14, 17, 19)  # the paper's list for this table
 SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are the paper's
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
 UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
-PAPERS_WARP = LITE.with_changes(flow_subcells=0)  # what every setting changes
+PAPERS_WARP = LITE.with_changes(flow_subcells=0, loss_weights={**LITE.loss_weights, "flow": 0.0})  # what settings change
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ SETTINGS = (
     Setting("absolute", "full, the flow as absolute places (the authors' code)", {"flow_mode": "absolute", "flow_subcells": 0}),
     Setting("paper-losses", "full, the paper's losses: L_P against the source, no L_W",
             {"perceptual_target": "source", "loss_weights": {"warp": 0.0}}),
-    Setting("subcell", "full, WNet learns to look between cells (ours, as shipped)", {"flow_subcells": LITE.flow_subcells}),
+    Setting("subcell", "full, WNet learns to look between cells (ours)", {"flow_subcells": LITE.flow_subcells}),
+    Setting("flow-loss", "the same, F learns from the exact flow too, L_F (ours, as shipped)",
+            {"flow_subcells": LITE.flow_subcells, "loss_weights": {"flow": LITE.loss_weights["flow"]}}),
 )  # fmt: skip
 NAMES = tuple(setting.name for setting in SETTINGS)
 

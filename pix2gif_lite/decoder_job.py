@@ -104,7 +104,7 @@ class DecoderJob(nn.Module):
         is_photo = [bool(rng.random() < self.photo_share) for rng in rngs]
         made = [bool(rng.random() < self.made_share) and not photo for rng, photo in zip(rngs, is_photo, strict=True)]
         picks = [self.latents.pick(rng) for rng in rngs]
-        source, own, motion, captions = self.latents.pairs(picks)
+        source, own, motion, captions, _ = self.latents.pairs(picks)
         size = self.preset.image_size
         image, moving = torch.empty(len(picks), 3, size, size), torch.zeros(len(picks), 1, size, size)
         for name in self.latents.names:

@@ -18,7 +18,16 @@ from .autoencoder import build_autoencoder
 from .diffusion import alphas_cumprod, q_sample
 from .live_bytes import LikeGPU, LiveBytes
 from .lora import add_lora
-from .losses import DecoderFeatures, VGG19Features, diffusion_loss, perceptual_loss, smoothness_loss, total_loss, warp_loss
+from .losses import (
+    DecoderFeatures,
+    VGG19Features,
+    diffusion_loss,
+    flow_loss,
+    perceptual_loss,
+    smoothness_loss,
+    total_loss,
+    warp_loss,
+)
 from .model import Pix2GifModel, build_unet
 from .motion_embedding import MotionEmbedding
 from .perceptual_choice import uses_perceptual
@@ -82,7 +91,8 @@ class DryStep(nn.Module):
         else:
             c_T = encode_text(model.text_encoder, torch.zeros(micro_batch, preset.text_tokens, dtype=torch.long, device="meta"))
         c_L = _c_L(model, c_T.float())
-        flow, z_W = model.warp(source, c_L)
+        flows = model.flows(source, c_L)
+        z_W = None if flows is None else model.flow_net.look_up(source, flows)
         z_t = q_sample(target, noise, t, alphas_cumprod(preset))
         terms = {"diffusion": diffusion_loss(model(z_t, t, source, z_W, c_L), noise)}
         weights = {name: weight for name, weight in preset.loss_weights.items() if weight}
@@ -90,8 +100,10 @@ class DryStep(nn.Module):
             weights = {"diffusion": weights["diffusion"]}
         if "warp" in weights:
             terms["warp"] = warp_loss(z_W, target)
+        if "flow" in weights:
+            terms["flow"] = flow_loss(flows.finest, _empty(micro_batch, 2, preset.image_size))
         if "smooth" in weights:
-            terms["smooth"] = smoothness_loss(flow)
+            terms["smooth"] = smoothness_loss(flows.flow0)
         if self.features is not None:
             with torch.no_grad():
                 wanted = self.features(source)

@@ -83,6 +83,7 @@ class Latents(NamedTuple):
     target: Tensor | Shards  # (N, K, 4, h, w)
     motion: Tensor  # (N, K) int64, pixels at 256 x 256
     captions: list[str]  # N
+    flow: Tensor | Shards | None = None  # (N, K, 2, S, S) the exact backward flow, pixels; NaN where the source hides it
 
 
 def random_motions(seed: int, scene: int, count: int) -> list[int]:
@@ -135,11 +136,12 @@ def cache_family(
     progress_bar: bool = True,
     on_shard: Callable[[int], None] | None = None,
     chosen: dict[str, Any] | None = None,
+    flows: bool = False,
 ) -> Latents:
     """Draw and encode the first `count` of a family with `targets` frames each into `folder`, or read what is there already.
 
     `chosen` is kept in index.json: what else the members depend on. `on_shard(first)` is called after each shard, in the
-    process that made it.
+    process that made it. `flows`: the exact flows as well, in files of their own, 4 S^2 bytes a frame.
 
     Raises ValueError when the folder holds latents of another autoencoder or of other settings. Of several processes all
     call this and each encodes its share; errors then: those of `share_out`.
@@ -151,22 +153,29 @@ def cache_family(
     check_index(folder / INDEX_FILE, made_from)
 
     paths = {first: folder / f"{split}-{first:06d}.safetensors" for first in range(0, count, shard)}
+    flow_paths = {first: path.with_stem(f"flow-{path.stem}") for first, path in paths.items()} if flows else {}
     population = cache(lambda: family.sample(count, split, seed))  # not needed where all shards are there
+
+    def there(first: int) -> bool:
+        return paths[first].exists() and (not flows or flow_paths[first].exists())
 
     def make(first: int) -> None:
         part = population()[first : first + shard]
         motions = [random_motions(seed, first + k, targets) for k in range(len(part))]
         every = [member for member in part for _ in range(1 + targets)]
-        frames = family.draw(every, [m for row in motions for m in (0, *row)], size).image
-        z = encode(vae, frames, mixed_precision).unflatten(0, (len(part), 1 + targets))
-        tensors = {"source": z[:, 0].contiguous(), "target": z[:, 1:].contiguous(), "motion": torch.tensor(motions)}
-        write_shard(paths[first], tensors, {"captions": json.dumps([member.caption for member in part])})
+        frames = family.draw(every, [m for row in motions for m in (0, *row)], size)
+        if not paths[first].exists():
+            z = encode(vae, frames.image, mixed_precision).unflatten(0, (len(part), 1 + targets))
+            tensors = {"source": z[:, 0], "target": z[:, 1:], "motion": torch.tensor(motions)}
+            write_shard(paths[first], tensors, {"captions": json.dumps([member.caption for member in part])})
+        if flows:
+            known = frames.flow.masked_fill(frames.occluded, torch.nan).half().unflatten(0, (len(part), 1 + targets))
+            write_shard(flow_paths[first], {"flow": known[:, 1:]}, {})
         if on_shard:
             on_shard(first)
 
-    label = f"{family.name} ({split})"
-    share_out(list(paths), make, lambda first: paths[first].exists(), label, progress_bar=progress_bar)
-    return read_latents(list(paths.values()))
+    share_out(list(paths), make, there, f"{family.name} ({split})", progress_bar=progress_bar)
+    return read_latents(list(paths.values()), list(flow_paths.values()))
 
 
 def cache_scenes(
@@ -207,15 +216,16 @@ def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
         temporary.unlink(missing_ok=True)
 
 
-def read_latents(paths: list[Path]) -> Latents:
-    """The shards as one, mapped into memory. Raises FileNotFoundError when one is missing."""
-    parts: dict[str, list[Tensor]] = {"source": [], "target": [], "motion": []}
+def read_latents(paths: list[Path], flow_paths: Sequence[Path] = ()) -> Latents:
+    """The shards as one, mapped into memory, with those of the flows if there are any. FileNotFoundError: one is missing."""
+    parts: dict[str, list[Tensor]] = {"source": [], "target": [], "motion": [], "flow": []}
     captions: list[str] = []
-    for path in paths:
+    for path in (*paths, *flow_paths):
         if not path.is_file():
             raise FileNotFoundError(f"Latents {path} are missing: encode them again, on a disk that every process sees.")
         with safe_open(path, "pt") as file:  # on the CPU its tensors are views of the mapped file
-            for name, tensors in parts.items():
-                tensors.append(file.get_tensor(name))
-            captions += json.loads(file.metadata()["captions"])
-    return Latents(Shards(parts["source"]), Shards(parts["target"]), torch.cat(parts["motion"]), captions)
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                parts[name].append(file.get_tensor(name))
+            captions += json.loads((file.metadata() or {}).get("captions", "[]"))
+    source, target = Shards(parts["source"]), Shards(parts["target"])
+    return Latents(source, target, torch.cat(parts["motion"]), captions, Shards(parts["flow"]) if flow_paths else None)

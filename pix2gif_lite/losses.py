@@ -5,6 +5,7 @@
     diffusion    L_LDM   || target - prediction ||^2, target = eps or v    Eq. 3
     perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
     warp         L_W     | z_W - target latent |                           ours: it is what makes the flow right
+    flow         L_F     | F - exact flow |                                ours: where the data know it, as drawn scenes do
     smooth       L_S     | dF/dx | + | dF/dy |                             drawn in the paper's Fig. 4, weight 0
 
 phi is a frozen network on latents: VGG19 (`VGG19Features`, the paper's) or, offline, the first blocks of the
@@ -26,6 +27,7 @@ from .reasons import reason
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
+EPSILON = 0.1  # px: much shorter errors of a flow count as squares do, and leave the gradient to the others
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
 
@@ -47,6 +49,19 @@ def perceptual_loss(features_a: Sequence[Tensor], features_b: Sequence[Tensor]) 
 def warp_loss(z_W: Tensor, target: Tensor) -> Tensor:
     """L_W (ours): mean absolute difference of the warped latent and the target frame's latent, both (B, C, h, w)."""
     return F.l1_loss(z_W.float(), target.float())
+
+
+def flow_loss(flow: Tensor, exact: Tensor) -> Tensor:
+    """L_F (ours): mean end-point error of a flow (B, 2, h, w), in its cells, against the exact one (B, 2, S, S), in pixels.
+
+    In pixels of S x S, over all pixels; those whose exact flow is NaN, unknown, count as right. Rounded off at 0 (Charbonnier).
+    """
+    flow, side = flow.float(), exact.shape[-1]
+    if flow.shape[-1] != side:
+        flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
+    known = ~exact.isnan()
+    error = torch.where(known, flow - torch.where(known, exact, 0.0), 0.0)
+    return ((error.square().sum(dim=1) + EPSILON**2).sqrt() - EPSILON).mean()
 
 
 def smoothness_loss(flow: Tensor) -> Tensor:

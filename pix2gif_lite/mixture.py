@@ -42,6 +42,7 @@ class Pairs(NamedTuple):
     target: Tensor  # (B, 4, h, w)
     motion: Tensor  # (B,) int64, pixels at 256 x 256
     captions: list[str]
+    flow: Tensor | None = None  # (B, 2, S, S) exact, pixels, NaN where it is not known; None: of no set
 
 
 class Mixture:
@@ -75,7 +76,14 @@ class Mixture:
         source = torch.stack([latents.source[entry] for latents, entry, _ in where]).float()
         target = torch.stack([latents.target[entry, frame] for latents, entry, frame in where]).float()
         motion = torch.stack([latents.motion[entry, frame] for latents, entry, frame in where])
-        return Pairs(source, target, motion, [latents.captions[entry] for latents, entry, _ in where])
+        return Pairs(source, target, motion, [latents.captions[entry] for latents, entry, _ in where], self._flow(where))
+
+    def _flow(self, where: Sequence[tuple[Latents, int, int]]) -> Tensor | None:
+        known = [None if latents.flow is None else latents.flow[entry, frame].float() for latents, entry, frame in where]
+        like = next((flow for flow in known if flow is not None), None)
+        if like is None:
+            return None
+        return torch.stack([torch.full_like(like, torch.nan) if flow is None else flow for flow in known])
 
 
 class TrainingData:
@@ -130,14 +138,17 @@ class TrainingData:
         """What each set was made of, in the order of its latents."""
         return {name: family.sample(self.counts[name], "train", self.seed) for name, family in self.families.items()}
 
-    def encode(self, vae: nn.Module, out: str | Path, held_out: int = 0, **options: Any) -> tuple[Mixture, Mixture | None]:
+    def encode(
+        self, vae: nn.Module, out: str | Path, held_out: int = 0, flows: bool = False, **options: Any
+    ) -> tuple[Mixture, Mixture | None]:
         """Each set encoded once, and of each `held_out` members of val with 2 frames (of GIFs twice as many pairs).
 
-        A set without a val split is not measured, with a warning. `options`: mixed_precision, progress_bar. Errors: those of
+        A set without a val split is not measured, with a warning.
+        `flows`: with exact flows where there are any. `options`: mixed_precision, progress_bar. Errors: those of
         `cache_family` and `cache_pairs`.
         """
         train, val = {}, {}
-        drawn = {"size": self.size, "seed": self.seed, **options}
+        drawn = {"size": self.size, "seed": self.seed, "flows": flows, **options}
         for name, family in self.families.items():
             folder = Path(out) / self.FOLDERS[name] if self.places[name] is None else Path(self.places[name])
             if name != "gifs":

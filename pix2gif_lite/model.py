@@ -39,7 +39,7 @@ from .diffusion import alphas_cumprod, from_residual
 from .motion_embedding import MotionEmbedding
 from .presets import VARIANTS, Preset
 from .text import encode_text
-from .warping import FlowNet
+from .warping import FlowNet, FlowPyramid
 
 
 def unet_in_channels(variant: str, latent_channels: int = 4) -> int:
@@ -134,14 +134,18 @@ class Pix2GifModel(nn.Module):
             return c_T
         return self.motion_embedding(c_T, motion, keep_motion)
 
+    def flows(self, image_latents: Tensor, c_L: Tensor) -> FlowPyramid | None:
+        """FNet's flow at its scales, Eq. 5; None for the variants without a warp."""
+        return None if self.flow_net is None else self.flow_net(image_latents, c_L)
+
     def warp(self, image_latents: Tensor, c_L: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """F (B, 2, h, w) of Eq. 5 and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
         Once a frame is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
         """
-        if self.flow_net is None:
+        flows = self.flows(image_latents, c_L)
+        if flows is None:
             return None, None
-        flows = self.flow_net(image_latents, c_L)
         return flows.flow0, self.flow_net.look_up(image_latents, flows)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:

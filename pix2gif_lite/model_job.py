@@ -25,6 +25,7 @@ from .losses import (
     VGG19Features,
     check_vgg19_size,
     diffusion_loss,
+    flow_loss,
     perceptual_loss,
     smoothness_loss,
     total_loss,
@@ -53,6 +54,7 @@ class ModelBatch(NamedTuple):
     drop_image: Tensor  # (B,) bool
     drop_motion: Tensor  # (B,) bool
     c_T: Tensor | None = None  # (B, tokens, width) of the same prompts, from a cache; None: ask the text encoder
+    flow: Tensor | None = None  # (B, 2, S, S) exact, pixels, NaN where unknown; None: known of none
 
 
 def latent_scales(vae: AutoencoderKL, preset: Preset) -> tuple[float, float]:
@@ -169,7 +171,7 @@ class ModelJob(nn.Module):
         return self._assemble(pairs, timesteps, noise, drops)
 
     def _assemble(self, pairs: Pairs, timesteps: Sequence[int], noise: Tensor, drops: DropMasks) -> ModelBatch:
-        source, target, motion, captions = pairs
+        source, target, motion, captions, flow = pairs
         prompts = [
             NULL_PROMPT if no_text else caption if no_motion else motion_prompt(caption, m)
             for caption, m, no_text, no_motion in zip(
@@ -178,7 +180,7 @@ class ModelJob(nn.Module):
         ]
         ids = tokenize(self.tokenizer, prompts)
         c_T = None if self.texts is None else self.texts.c_T(prompts)
-        return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion, c_T)
+        return ModelBatch(source, target, ids, motion, torch.tensor(timesteps), noise, drops.image, drops.motion, c_T, flow)
 
     def forward(self, batch: ModelBatch) -> dict[str, Tensor]:
         # 1. Conditions: c_L, E(c_I) or nothing, F and z_W (Eq. 5-6).
@@ -186,7 +188,8 @@ class ModelJob(nn.Module):
             c_T = encode_text(self.model.text_encoder, batch.input_ids) if batch.c_T is None else batch.c_T
             c_L = self.model.add_motion(c_T.float(), batch.motion, ~batch.drop_motion)  # (B, tokens, w)
             image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
-            flow, z_W = self.model.warp(image, c_L)
+            flows = self.model.flows(image, c_L)
+            z_W = None if flows is None else self.model.flow_net.look_up(image, flows)
         # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
         terms = {}
         if "diffusion" in self.weights:
@@ -208,12 +211,15 @@ class ModelJob(nn.Module):
             nothing = 0.0 * z_W.sum()
             if "warp" in self.weights:
                 terms["warp"] = share * warp_loss(warped, target) if some else nothing
+            if "flow" in self.weights and batch.flow is not None:
+                terms["flow"] = share * flow_loss(flows.finest[kept], batch.flow[kept]) if some else nothing
             if "smooth" in self.weights:
-                terms["smooth"] = share * smoothness_loss(flow[kept]) if some else nothing
+                terms["smooth"] = share * smoothness_loss(flows.flow0[kept]) if some else nothing
             if self.features is not None:
                 like = target if self.preset.perceptual_target == "target" else image[kept]
                 terms["perceptual"] = share * self._perceptual(like, warped) if some else nothing
-        return {"loss": total_loss(terms, self.weights), **terms}
+        weights = self.weights if batch.flow is not None else {k: w for k, w in self.weights.items() if k != "flow"}
+        return {"loss": total_loss(terms, weights), **terms}
 
     def _perceptual(self, like: Tensor, warped: Tensor) -> Tensor:
         with torch.no_grad():

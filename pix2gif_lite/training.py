@@ -160,7 +160,7 @@ def train_model(
     vae = parts["vae"] = copy.deepcopy(parts["vae"]) if half else parts["vae"]  # the caller's keeps its precision
     frozen = [vae.to(device(run.cpu)), *([] if preset.train_text else [parts["text_encoder"].to(device(run.cpu))])]
     encoding = {"mixed_precision": precision, "progress_bar": run.progress_bar}
-    latents, val = data.encode(vae.eval(), out, held_out, **encoding)
+    latents, val = data.encode(vae.eval(), out, held_out, bool(preset.loss_weights.get("flow")), **encoding)
     texts = None
     if cache_text:
         prompts = prompts_of(preset, latents, val)

@@ -40,6 +40,11 @@ class FlowPyramid(NamedTuple):
     flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
     fine: Tensor | None = None  # (B, 2, r h, r w)  flow0 within the cells, for the learnt look-up alone
 
+    @property
+    def finest(self) -> Tensor:
+        """The flow on the finest grid there is."""
+        return self.flow0 if self.fine is None else self.fine
+
 
 class InjectionModule(nn.Module):
     """IM: reads the text as 77 channels of length w and writes `maps` maps of 16 x 16, the size of FNet's middle scale."""
@@ -175,7 +180,9 @@ class FlowNet(ModelMixin, ConfigMixin):
         _, _, h, w = image_latents.shape
         if h % 4 or w % 4:
             raise ValueError(f"A latent of {h} x {w} cells cannot be halved twice: its sides must be multiples of 4.")
-        pooled = c_L.mean(1)  # (B, width), for the mixing blocks
+        pooled, B = c_L.mean(1), len(c_L)  # (B, width), for the mixing blocks
+        if image_latents.stride(0) == 0 and not self.training:  # one picture for all, from `expand`: looked at once
+            image_latents = image_latents[:1]
 
         # 1. Down: what is in the picture.
         seen0 = self.conv0(image_latents)  #              (B,  64, 32, 32)
@@ -190,7 +197,8 @@ class FlowNet(ModelMixin, ConfigMixin):
             x = x + self.skip1(seen1)
         if x.shape[-2:] != injected.shape[-2:]:  # another size or aspect: the text's maps are stretched over it
             injected = F.interpolate(injected, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        x = torch.cat([x, self.upsampled_flow2_to_1(flow2), injected.to(x.dtype)], dim=1)  # (B, 50, 16, 16)
+        x = torch.cat([x, self.upsampled_flow2_to_1(flow2)], dim=1).expand(B, -1, -1, -1)
+        x = torch.cat([x, injected.to(x.dtype)], dim=1)  # (B,  50, 16, 16)
         if self.mixing1:
             x = self.merge1(x)
         for block in self.mixing1:
@@ -207,7 +215,7 @@ class FlowNet(ModelMixin, ConfigMixin):
         flow0 = self.predict_flow0(x)  #                  (B,   2, 32, 32)
 
         # 4. tanh ends at 1. As a displacement, 1 is half the grid.
-        flows = (flow0.float(), flow1.float(), flow2.float())
+        flows = (flow0.float(), flow1.float(), flow2.float().expand(B, -1, -1, -1))
         if self.config.flow_mode == "absolute":
             return FlowPyramid(*flows)
         flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)

@@ -73,13 +73,13 @@ def test_the_settings_change_what_their_names_say():
     for setting in SETTINGS:
         preset = setting.of(ablation.PAPERS_WARP)
         changed[setting.name] = {key: value for key, value in asdict(preset).items() if value != before[key]}
-    assert changed.pop("full") == {} and SETTINGS[-1].of(ablation.PAPERS_WARP) == LITE  # "subcell": as shipped
+    assert changed.pop("full") == {} and SETTINGS[-1].of(ablation.PAPERS_WARP) == LITE  # "flow-loss": as shipped
     for name in VARIANTS[:-1]:
         assert changed.pop(name) == {"variant": name}
     assert changed["source"] == {"perceptual_target": "source"} and changed["absolute"] == {"flow_mode": "absolute"}
     assert changed["paper-losses"] == {
         "perceptual_target": "source",
-        "loss_weights": {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "smooth": 0.0},
+        "loss_weights": {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "smooth": 0.0},
     }
 
 

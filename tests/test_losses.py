@@ -54,6 +54,17 @@ def test_terms_by_hand() -> None:
     assert losses.perceptual_loss([a, a], [b, 0 * a]).item() == 5 / 4 + 30 / 4
     assert losses.smoothness_loss(a).item() == 1 + 2  # every right neighbour is 1 more, every lower one 2
     assert losses.smoothness_loss(torch.full((2, 2, 4, 5), 7.0)).item() == 0
+    exact = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4).clone()  # 5 px long everywhere
+    long = (25 + losses.EPSILON**2) ** 0.5 - losses.EPSILON
+    assert losses.flow_loss(torch.zeros(1, 2, 4, 4), exact).item() == pytest.approx(long)
+    assert losses.flow_loss(exact[..., :2, :2] / 2, exact).item() == pytest.approx(0, abs=1e-6)  # in cells of 2 x 2 px
+    exact[..., 0, :] = torch.nan  # a quarter is not known
+    unsure = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    loss = losses.flow_loss(unsure, exact)
+    loss.backward()
+    assert loss.item() == pytest.approx(long * 3 / 4)
+    slope = torch.tensor([-3.0, -4.0]) / (long + losses.EPSILON) / 16
+    assert (unsure.grad[..., 0, :] == 0).all() and torch.allclose(unsure.grad[0, :, 1, 1], slope)
     low = losses.diffusion_loss(a.bfloat16(), b.bfloat16())
     assert low.dtype == torch.float32 and low.item() == 5 / 4
 

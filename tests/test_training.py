@@ -33,7 +33,7 @@ from pix2gif_lite.latent_cache import (
     read_latents,
     write_shard,
 )
-from pix2gif_lite.mixture import FAMILIES, Mixture
+from pix2gif_lite.mixture import FAMILIES, Mixture, Pick
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
@@ -459,6 +459,43 @@ def test_a_cache_is_mapped_not_loaded(tmp_path):
         assert pairs.target[:, 0, 0, 0].tolist() == [pick.entry // 250 for pick in picks[first : first + 32]]
     assert own() - before < 0.1 * sum(path.stat().st_size for path in tmp_path.iterdir())
     assert np.median(seconds) < 5e-3
+
+
+def test_exact_flows_are_cached_where_they_are_asked_for(vae, tmp_path):
+    """NaN where the source hides what the frame shows; they are added to a folder that has the latents alone."""
+    settings = dict(scenes=3, targets=2, size=64, progress_bar=False)
+    plain = cache_scenes(vae, tmp_path, **settings)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    cached = cache_scenes(vae, tmp_path, flows=True, **settings)
+    assert before.items() < {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}.items()
+    assert plain.flow is None and cached.flow.shape == (3, 2, 2, 64, 64)
+    assert torch.equal(plain.target[:], cached.target[:]) and plain.captions == cached.captions
+    exact = draw(sample_scenes(3), cached.motion[:, 1].tolist(), 64)
+    hidden = exact.occluded.expand(-1, 2, -1, -1)
+    flow = cached.flow[:, 1]
+    assert hidden.any() and torch.equal(flow.isnan(), hidden) and torch.equal(flow[~hidden], exact.flow[~hidden].half())
+    assert cache_scenes(vae, tmp_path, **settings).flow is None
+    pairs = Mixture({"scenes": cached, "gifs": plain}).pairs([Pick("scenes", 0, 1), Pick("gifs", 0, 1)])
+    assert torch.equal(pairs.flow[0].nan_to_num(99), flow[0].float().nan_to_num(99)) and pairs.flow[1].isnan().all()
+    assert Mixture(plain).pairs([Pick("scenes", 0, 1)]).flow is None
+
+
+def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
+    """Before training F is 0, and the error the flow's own length; without a flow the other terms are left."""
+    weights = {"warp": 0.5, "flow": 2.0}
+    preset = TINY.with_changes(loss_weights=weights, drop_text=0.0, drop_image=0.0, drop_both=0.0, drop_motion=0.0)
+    cached = cache_scenes(vae, tmp_path / "flows", 4, 2, size=64, flows=True, progress_bar=False)
+    parts = build_components(preset, seed=0)
+    job = ModelJob(preset, Pix2GifModel.from_parts(parts, preset), parts["tokenizer"], vae, cached, only="warp").train()
+    batch = job.batch(range(16))
+    terms = job(batch)
+    length = batch.flow.nan_to_num(0).square().sum(dim=1).sqrt().mean().item()
+    assert terms["flow"].item() == pytest.approx(length, rel=0.15)
+    assert terms["loss"].item() == pytest.approx(0.5 * terms["warp"].item() + 2 * terms["flow"].item())
+    terms["flow"].backward()
+    assert all(p.grad.abs().max() > 0 for p in job.model.flow_net.predict_flow0.parameters())
+    without = job(batch._replace(flow=None))
+    assert without.keys() == {"loss", "warp"} and without["loss"].item() == pytest.approx(0.5 * terms["warp"].item())
 
 
 def test_a_cache_of_chosen_scenes_is_not_taken_for_another(vae, tmp_path):

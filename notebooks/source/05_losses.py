@@ -19,11 +19,11 @@
 # # 05 · Losses
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/05_losses.ipynb)
 #
-# Four numbers say what Pix2Gif gets wrong: the noise, the look, the place, the smoothness. Here each term pulls on a flow, alone and
+# Five numbers say what Pix2Gif gets wrong: the noise, the look, the place, the flow, the smoothness. Here terms pull on a flow, alone and
 # together, so that you see what it asks for.
 #
 # **You will learn**
-# - the four terms, which part of the model hears which, and what a weight on a noise level means;
+# - the five terms, which part of the model hears which, and what a weight on a noise level means;
 # - why the perceptual loss against the *source* is a brake, and against the *target* is not;
 # - what the smoothness term adds, and what the authors' widened convolution does to L_P.
 #
@@ -37,7 +37,8 @@
 # | $E(c_I), z_W$ | source latent; the same, warped by the flow $F$ | `E`, `z` (B, 4, 32, 32) |
 # | $E(c_T')$ | the later frame's latent, "the target" | `T` (B, 4, 32, 32) |
 # | $\phi_k$ | frozen features of a latent, layer k | `phi(z)`, a list |
-# | $\lambda_P, \lambda_W, \lambda_S$ | weights of the perceptual, warp and smoothness terms | `preset.loss_weights` |
+# | $F, F^*$ | the flow that FNet gives; the exact one, where the data know it | `true_flow` (B, 2, 32, 32), cells |
+# | $\lambda_P, \lambda_W, \lambda_F, \lambda_S$ | weights of the perceptual, warp, flow and smoothness terms | `preset.loss_weights` |
 
 # %%
 # In Colab: fetch the package. Anywhere it is installed already: nothing happens.
@@ -106,9 +107,11 @@ Embedded(
 # What is $a$? The abstract says the *target* frame. Eq. 7 says the *source*, $a = E(c_I)$, and so does the authors' code. Those are
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
-# Two more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_S$ is drawn in the paper's Figure 4 and
-# commented out in the authors' code; its weight is 0 here, too.
-# $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
+# Three more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ is ours, too: drawn scenes know their
+# exact flow $F^*$, and inside a plain red star no colour tells where it came from. GIFs do not know theirs: for them it is left out.
+# $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0 here, too.
+# $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
+# L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
 # $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
 
 # %% tags=["nbval-check-output"]
@@ -132,6 +135,11 @@ def perceptual_by_hand(a, b):  # two lists of feature maps, lambda_k = 1
 
 def warp_by_hand(z_W, target):
     return (z_W - target).abs().mean()
+
+
+def flow_by_hand(flow, exact):  # both (B, 2, h, w); rounded off at 0, as sqrt(x^2 + e^2) - e is
+    e = losses.EPSILON
+    return (((flow - exact) ** 2).sum(1) + e**2).sqrt().mean() - e
 
 
 def smooth_by_hand(flow):  # (B, 2, h, w)
@@ -160,12 +168,14 @@ mine = {
     "diffusion": diffusion_by_hand(guess, wanted),
     "perceptual": perceptual_by_hand(fE, fT),
     "warp": warp_by_hand(z_true, T),
+    "flow": flow_by_hand(bumpy, true_flow),
     "smooth": smooth_by_hand(bumpy),
 }
 package = {
     "diffusion": losses.diffusion_loss(guess, wanted),
     "perceptual": losses.perceptual_loss(fE, fT),
     "warp": losses.warp_loss(z_true, T),
+    "flow": losses.flow_loss(bumpy, true_flow),
     "smooth": losses.smoothness_loss(bumpy),
 }
 for name in mine:
@@ -194,12 +204,14 @@ t, AC = torch.tensor([300, 700]), alphas_cumprod(TINY)
 
 def tiny_terms(model):
     c_L = model.condition(tokenize(parts["tokenizer"], ["a red balloon is rising"] * 2), torch.tensor([4, 12]))
-    flow, z_W = model.warp(source, c_L)
+    flows = model.flows(source, c_L)
+    flow, z_W = flows.flow0, model.flow_net.look_up(source, flows)
     prediction = model(q_sample(target, noise, t, AC), t, source, z_W, c_L)
     return {
         "diffusion": losses.diffusion_loss(prediction, velocity(target, noise, t, AC)),
         "perceptual": losses.perceptual_loss(tiny_phi(target), tiny_phi(z_W)),
         "warp": losses.warp_loss(z_W, target),
+        "flow": losses.flow_loss(flows.finest, torch.ones(2, 2, 64, 64)),
         "smooth": losses.smoothness_loss(flow),
     }
 
@@ -253,6 +265,7 @@ Embedded(
 
 # %%
 print(inspect.getsource(losses.perceptual_loss))
+print(inspect.getsource(losses.flow_loss))
 print(inspect.getsource(losses.smoothness_loss))
 print(inspect.getsource(losses.total_loss))
 
@@ -433,7 +446,7 @@ print("Right." if hears(paper_like, answer)["flow_net"] else f"Not yet: FNet hea
 # </details>
 #
 # ## Recap
-# - $L_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$ and $L_S$ look at the warp and never touch the UNet.
+# - $L_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$, $L_F$ and $L_S$ look at the warp and never touch the UNet.
 # - $L_P$ against the source is a brake: at a large weight nothing moves. Against the target it pulls the same way as $L_W$.
 # - $\epsilon$, $v$ and lite's weighting ask for the same thing, at other prices for each noise level.
 #
