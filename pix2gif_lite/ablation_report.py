@@ -6,6 +6,7 @@ from typing import Any
 
 from .ablation import SETTINGS
 from .ablation_claims import FIGURES, OWN, over_seeds, spread, verdicts
+from .markdown import markdown_table
 from .paper_tables import TABLE_2
 from .presets import get_preset
 
@@ -24,35 +25,35 @@ def table(results: dict[str, Any], of: str = "curve") -> str:
         raise ValueError(f"No table of {of!r}: choose curve or gif.")
     scales = [f"{s:g}" for s in results["made"]["scales"]]
     head = "L2 / Pearson of the averaged curve" if of == "curve" else "RMSE / Pearson a GIF"
-    lines = _header(head, "seeds", *(f"s_I = {s}" for s in scales))
+    lines = []
     for key, label in REFERENCES.items():
         if key in results:
             cell = " / ".join(f"{results[key][figure]:.{FIGURES[figure].digits}f}" for figure in keys)
-            lines.append(_row(label, "", *[cell] * len(scales)))
+            lines.append([label, "", *[cell] * len(scales)])
     for name, label in _trained(results):
         cells = (" / ".join(_cell(results, name, s, key) for key in keys) for s in scales)
-        lines.append(_row(label, _seeds(results, name), *cells))
+        lines.append([label, _seeds(results, name), *cells])
     for method, by_scale in TABLE_2.items() if of == "curve" else ():
         paper = {f"{s:g}": f"*{found.l2:.3f} / {found.pearson:.3f}*" for s, found in by_scale.items()}
-        lines.append(_row(f"*the paper's own: {method}*", "", *(paper.get(s, "") for s in scales)))
-    return "\n".join(lines)
+        lines.append([f"*the paper's own: {method}*", "", *(paper.get(s, "") for s in scales)])
+    return "\n".join(markdown_table([head, "seeds", *(f"s_I = {s}" for s in scales)], lines))
 
 
 def own_table(results: dict[str, Any]) -> str:
     """Markdown: all that was measured without guidance, s_I = 1, as lite samples, and what each run took."""
     units = {key: f"{FIGURES[key].label}, {FIGURES[key].unit}".removesuffix(", ") for key in SHOWN}
-    lines = _header("s_I = 1", "seeds", *units.values(), "training, s, of the fastest run", "trained parameters, M")
+    lines, took_head = [], ("training, s, of the fastest run", "trained parameters, M")
     for key, label in REFERENCES.items():
         if key in results:
             found = (results[key].get(figure) for figure in SHOWN)
             cells = ("-" if v is None else f"{v:.{FIGURES[k].digits}f}" for k, v in zip(SHOWN, found, strict=True))
-            lines.append(_row(label, "", *cells, "", ""))
+            lines.append([label, "", *cells, "", ""])
     for name, label in _trained(results):
         trained = [run["trained"] for run in results["runs"][name].values()]
         # the clock also counts other work and pauses, so the fastest run says most of what a run takes
         took = f"{min(run['seconds'] for run in trained):.0f}", f"{trained[0]['parameters'] / 1e6:.2f}"
-        lines.append(_row(label, _seeds(results, name), *(_cell(results, name, OWN, key) for key in SHOWN), *took))
-    return "\n".join(lines)
+        lines.append([label, _seeds(results, name), *(_cell(results, name, OWN, key) for key in SHOWN), *took])
+    return "\n".join(markdown_table(["s_I = 1", "seeds", *units.values(), *took_head], lines))
 
 
 def notes(results: dict[str, Any]) -> str:
@@ -94,11 +95,3 @@ def _seeds(results: dict[str, Any], name: str) -> str:
 
 def _cell(results: dict[str, Any], name: str, scale: str, key: str) -> str:
     return spread(list(over_seeds(results, name, scale, key).values()), FIGURES[key].digits)
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _header(*cells: str) -> list[str]:
-    return [_row(*cells), "|---" * len(cells) + "|"]

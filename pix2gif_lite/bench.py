@@ -42,7 +42,7 @@ from .evaluate import NO_FIGURES
 from .files import write_whole
 from .gifs import save_animation
 from .hardware import matrix_rate
-from .latent_cache import hash_of
+from .latent_cache import fingerprint, hash_of
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_MAX
 from .pretrained import TURBO_WEIGHTS
@@ -71,8 +71,8 @@ def run(
     scenes  whose frames are judged (None: the plan's); plan: what to run, in place of the whole or the quick one
 
     Stopped, it goes on with the parts that are missing when it is called again with the same `out`.
-    ValueError for distilled `weights`, a `turbo` that is not, no scenes, or an `out` that holds parts of another benchmark; and
-    whatever loading raises.
+    ValueError for distilled `weights`, a `turbo` that is not or that is another model's, no scenes, or an `out` that holds
+    parts of another benchmark; and whatever loading raises.
     """
     plan = plan or (QUICK if quick else FULL)
     count = plan.scenes if scenes is None else scenes
@@ -141,7 +141,10 @@ def _tensors(pipe: Pix2GifPipeline) -> chain[tuple[str, Tensor]]:
 
 
 def load(weights: str | os.PathLike, turbo: str | os.PathLike | None) -> tuple[Pix2GifPipeline, Pix2GifPipeline | None]:
-    """The weights, and the distilled ones where there are any. ValueError where either is what the other should be."""
+    """The weights, and the distilled ones where there are any.
+
+    ValueError where either is what the other should be, and where the distilled ones are another model's.
+    """
     pipe = Pix2GifPipeline.from_pretrained(weights)
     if pipe.config.get("distilled_steps"):
         raise ValueError(f"{str(weights)!r} are distilled weights, which have no 100 steps: give them as turbo (--turbo).")
@@ -154,7 +157,24 @@ def load(weights: str | os.PathLike, turbo: str | os.PathLike | None) -> tuple[P
     if fast.config.image_size != pipe.config.image_size:
         sizes = fast.config.image_size, pipe.config.image_size
         raise ValueError(f"The distilled weights work at {sizes[0]} px, the others at {sizes[1]}: give two of one model.")
+    if apart := parts_apart(pipe, fast):
+        raise ValueError(
+            f"{str(turbo)!r} were distilled from another model than {str(weights)!r} (not equal: {', '.join(apart)}): give"
+            " distilled weights of this model, made by `pix2gif-lite train turbo`."
+        )
     return pipe, fast
+
+
+def parts_apart(pipe: Pix2GifPipeline, fast: Pix2GifPipeline) -> list[str]:
+    """Of what distillation leaves as it is, the parts in which two models are not equal. UNet and D may be others."""
+
+    def known(of: Pix2GifPipeline) -> dict[str, str]:
+        parts = {"text encoder": of.text_encoder, "motion embedding": of.motion_embedding, "FlowNet": of.flow_net}
+        found = {name: "" if part is None else hash_of(part.state_dict().items()) for name, part in parts.items()}
+        return found | {"E": fingerprint(of.vae)}
+
+    mine, others = known(pipe), known(fast)
+    return [name for name in mine if mine[name] != others[name]]
 
 
 def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .markdown import markdown_table
 from .report import look_up, reached
 
 HEADINGS = ("", "steps", "predictions", "seconds a GIF", "G operations", "of the machine", "PSNR, dB", "moving region, dB",
@@ -57,7 +58,7 @@ def bench_markdown(results: Mapping[str, Any]) -> str:
 
 def generation_table(rows: list[Mapping[str, Any]]) -> list[str]:
     """A line a row; what stands in the place of a figure that there is none of is a dash."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|" + "--:|" * (len(HEADINGS) - 1)]
+    lines = []
     for row in rows:
         seconds = row["note"] if row["seconds"] is None else f"{row['seconds']:.3f}" + " *" * bool(row["extrapolated"])
         psnr = _number(row["psnr"], 2) + (f" at {row['quality_steps']} steps" if _fewer(row) else "")
@@ -65,23 +66,23 @@ def generation_table(rows: list[Mapping[str, Any]]) -> list[str]:
         count = _number(row["operations"] and row["operations"] / 1e9, 1)
         cells = [row["label"], str(row["steps"]), str(row["predictions"]), seconds, count, share, psnr]
         cells += [_number(row["moving_psnr"], 2), _number(row["pearson"], 4), _number(row["rmse"], 2)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        lines.append(cells)
+    return markdown_table(HEADINGS, lines, ["---", *["--:"] * (len(HEADINGS) - 1)])
 
 
 def felt_table(results: Mapping[str, Any]) -> list[str]:
     """What a user feels, and what the project set itself."""
-    lines = ["| | figure | target | |", "|---|--:|--:|---|"]
+    lines = []
     for label, path, unit, factor, digits, target in ROWS:
         value = look_up(dict(results), path)
         aim = "" if target is None else f"{target[0]} {target[1]:g} {unit}".rstrip()
         if value is None:
-            lines.append(f"| {label} | - | {aim} | |")
+            lines.append((label, "-", aim, ""))
             continue
         met = "" if target is None else "met" if reached(factor * value, target) else "**missed**"
-        mark = " *" * (path in results["estimated"])
-        lines.append(f"| {label} | {factor * value:.{digits}f} {unit}".rstrip() + f"{mark} | {aim} | {met} |")
-    return lines
+        shown = f"{factor * value:.{digits}f} {unit}".rstrip() + " *" * (path in results["estimated"])
+        lines.append((label, shown, aim, met))
+    return markdown_table(("", "figure", "target", ""), lines, ("---", "--:", "--:", "---"))
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:

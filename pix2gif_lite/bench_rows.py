@@ -1,7 +1,7 @@
 """The ways to make one GIF that are timed beside each other, and what a row of the table says of each.
 
-Every row makes the same thing: frames of DEMO_MOTIONS from one picture and caption, written to a GIF file. Rows of 100 steps
-are `slow`: --quick runs fewer of their steps.
+Every row makes the same thing: frames of DEMO_MOTIONS from one picture and caption, written to a GIF file. Rows of 12 steps and
+more, each of which costs the same, are `slow`: --quick runs fewer of them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ GUIDED = Scales(S_I, S_T)
 # About the middle third of the noise levels, in their logarithm, as Kynkaanniemi et al. 2024 find for latent diffusion.
 INTERVAL = (0.25, 2.0)
 DISTILLED = (4, 2, 1)
+SLOW = 12  # steps
 NOT_DISTILLED = "no distilled weights yet: `pix2gif-lite train turbo`, then --turbo"
 RANDOM_UNET = "diffusers is there for the time alone: the 8-channel UNet has random weights"
 
@@ -45,8 +46,10 @@ class Row(NamedTuple):
     slow: bool = False
 
     def judged_way(self, plan: Plan) -> Way:
-        """`way`, in as many steps as the plan has for frames that are judged."""
-        return self.way if plan.quality_steps is None or not self.slow else self.way._replace(steps=plan.quality_steps)
+        """`way`, in at most as many steps as the plan has for frames that are judged."""
+        if plan.quality_steps is None or not self.slow:
+            return self.way
+        return self.way._replace(steps=min(self.way.steps, plan.quality_steps))
 
 
 def generation_rows(pipe: Pix2GifPipeline, turbo: Pix2GifPipeline | None, picture: Image.Image, caption: str) -> list[Row]:
@@ -80,7 +83,8 @@ def generation_rows(pipe: Pix2GifPipeline, turbo: Pix2GifPipeline | None, pictur
         Row("diffusers", "diffusers' InstructPix2Pix, frame by frame", guided, diffusers(False), None, RANDOM_UNET, True),
         Row("diffusers_batched", "the same, all frames at once", guided, diffusers(True), None, RANDOM_UNET, True),
     ]
-    rows += [Row(key, label, way, ours(way), pipe, slow=way.steps == STEPS) for key, (label, way) in named.items()]
+    for key, (label, way) in named.items():  # in an interval some steps cost more than others: no straight line
+        rows.append(Row(key, label, way, ours(way), pipe, slow=way.steps >= SLOW and way.interval is None))
     for steps in DISTILLED:
         label, t = "ours, distilled weights", c if turbo is None else turbo.config
         way = Way(steps, t.sampler, Scales(t.s_I, t.s_T))
@@ -103,7 +107,7 @@ def run_row(row: Row, plan: Plan, judge: Judge, rate: float) -> dict[str, Any]:
     found |= dict.fromkeys((*names, *FIGURES))
     if row.make is None:
         return found
-    make, repeats = row.make, plan.repeats if row.way.steps < 12 else plan.slow_repeats
+    make, repeats = row.make, plan.repeats if row.way.steps < SLOW else plan.slow_repeats
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.gif"
         cost = timed(lambda steps: save_animation(make(steps), path), row.way.steps, repeats, plan.short if row.slow else None)

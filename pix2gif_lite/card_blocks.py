@@ -9,8 +9,10 @@ from typing import Any
 from .ablation_claims import verdicts as claims
 from .ablation_report import notes, own_table
 from .ablation_report import table as ablation_table
+from .bench_report import felt_table
 from .card import installing
 from .held_out import pairs_markdown
+from .markdown import markdown_table
 from .report import ROWS, figure, look_up, reached, table
 from .studies_report import studies_markdown
 
@@ -19,11 +21,12 @@ NOT_YET = "Not there yet"  # how every block begins that has nothing to show
 
 @dataclass(frozen=True)
 class Sources:
-    """What figures and pictures there are: results.json, ablation.json (None: not there), names of pictures."""
+    """What figures and pictures there are: results.json, ablation.json and bench.json (None: not there), names of pictures."""
 
     results: dict[str, Any]
     ablation: dict[str, Any] | None = None
     pictures: frozenset[str] = frozenset()
+    bench: dict[str, Any] | None = None
 
 
 def targets(sources: Sources) -> str:
@@ -96,6 +99,27 @@ def verdicts(sources: Sources) -> str:
     return "\n".join(f"- {line}" for line in lines) or f"{NOT_YET}: too few variants are trained to compare any."
 
 
+def speed(sources: Sources) -> str:
+    """The benchmark: the ways to make one GIF, slowest first; where that was measured; what a user waits for, with targets."""
+    if (bench := sources.bench) is None:
+        return f"{NOT_YET}: no bench.json lies beside the weights."
+    head = ["way to make the GIF", "steps", "predictions a step", "s a GIF", "times as fast", "PSNR, dB", "RMSE of motion, px"]
+    rows, marked = [], False
+    for row in (row for row in bench["rows"] if row["seconds"] is not None):
+        short = bool(row["extrapolated"]) or row["quality_steps"] not in (None, row["steps"])
+        times = f"{bench['reference_s'] / row['seconds']:.3g}"
+        figures = [_minus(row[key]) or "-" for key in ("psnr", "rmse")]
+        label = row["label"] + " *" * short
+        rows.append([label, str(row["steps"]), str(row["predictions"]), f"{row['seconds']:.3g}", times, *figures])
+        marked |= short
+    made, star = bench["made"], " A star: worked out from fewer steps." if marked else ""
+    told = (
+        f"{len(made['motions'])} frames at {made['size']} px, written to a GIF file. Quality: {made['scenes']} `test` scenes."
+        f" `{made['command']}`, {made['date']}, {made['machine']}, commit {made['commit']}, {bench['seconds']:.0f} s.{star}"
+    )
+    return "\n\n".join([_markdown(head, rows), told, "\n".join(felt_table(bench))])
+
+
 BLOCKS: dict[str, Callable[[Sources], str]] = {
     "install": lambda sources: installing(),
     "quality": lambda sources: table(sources.results),
@@ -106,6 +130,7 @@ BLOCKS: dict[str, Callable[[Sources], str]] = {
     "studies": studies,
     "ablation": ablation,
     "verdicts": verdicts,
+    "bench:speed": speed,
 }
 
 
@@ -114,4 +139,4 @@ def _minus(value: float | None, other: float = 0.0) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+    return "\n".join(markdown_table(head, rows, [" --- "] * len(head)))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
+from .markdown import markdown_table
 from .measuring import measure
 from .pipeline import Pix2GifPipeline
 from .scenes import Scene, endless_scenes, readable, scenes_where
@@ -165,12 +166,12 @@ def pairs_markdown(section: Mapping[str, Any]) -> str:
         text += f" The ruler reads no scene of: {left}."
     head = ["pair", "scenes", "seen scenes", "below E/D, dB", "the same subject seen, dB", "worse by, dB"]
     head += ["moving region, worse by, dB"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = []
     for name, found in section["by_pair"].items():
         gaps = ["-" if found[key] is None else f"{found[key]:.2f}" for key in ("gap_db", "same_subject_gap_db")]
         worse = [_with_error(found, region + "worse_db") for region in REGIONS]
-        lines.append("| " + " | ".join([name, str(found["scenes"]), str(found["seen_scenes"]), *gaps, *worse]) + " |")
-    return "\n".join([text, "", *lines])
+        rows.append([name, str(found["scenes"]), str(found["seen_scenes"]), *gaps, *worse])
+    return "\n".join([text, "", *markdown_table(head, rows)])
 
 
 def _with_error(found: Mapping[str, Any], name: str) -> str:

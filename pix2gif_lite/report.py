@@ -16,6 +16,7 @@ from PIL import Image
 
 from .generating import drawn, generate_for
 from .latent_cache import SCENES, Family
+from .markdown import markdown_table
 from .pipeline import Pix2GifPipeline
 from .quality_rows import ROWS
 from .sheets import contact_sheet
@@ -43,7 +44,7 @@ def figure(results: dict[str, Any], path: str, unit: str) -> str:
 
 def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table, targets beside the figures, and below it how they were made."""
-    lines = ["| | figure | target | |", "|---|---|---|---|"]
+    rows = []
     for label, path, unit, target in ROWS:
         value = look_up(results, path)
         shown = _why(results, path) if value is None else figure(results, path, unit)
@@ -52,7 +53,8 @@ def table(results: dict[str, Any]) -> str:
             aim = f"{target[0]} {target[1]:g} {unit}".rstrip()
             if value is not None:
                 met = "met" if reached(value, target) else "**missed**"
-        lines.append(f"| {label} | {shown} | {aim} | {met} |")
+        rows.append((label, shown, aim, met))
+    lines = markdown_table(("", "figure", "target", ""), rows)
     made, photos = results["made"], look_up(results, "moved_photographs.photos")
     also = f" and {photos} moved photographs" if photos else ""
     lines += ["", f"{made['scenes']} scenes of `{made['split']}`{also}, m = {', '.join(results['by_motion'])};"

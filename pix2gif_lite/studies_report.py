@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .markdown import markdown_table
 from .viz import line_charts
 
 Rows = Sequence[Mapping[str, Any]]
@@ -135,12 +136,11 @@ def motion_table(rows: Rows) -> str:
 def guidance_table(rows: Rows) -> str:
     """Markdown: s_I downwards, s_T to the right; PSNR, and RMSE of asked and measured motion, in a cell."""
     scales = list(dict.fromkeys(row["s_T"] for row in rows))
-    lines = ["| PSNR, dB / RMSE a GIF, px | " + " | ".join(f"s_T = {s_T:g}" for s_T in scales) + " |"]
-    lines.append("|---" * (1 + len(scales)) + "|")
+    lines = []
     for s_I in dict.fromkeys(row["s_I"] for row in rows):
         some = {row["s_T"]: f"{row['psnr']:.2f} / {row['rmse']:.2f}" for row in rows if row["s_I"] == s_I}
-        lines.append(f"| s_I = {s_I:g} | " + " | ".join(some.get(s_T, "") for s_T in scales) + " |")
-    return "\n".join(lines)
+        lines.append([f"s_I = {s_I:g}", *(some.get(s_T, "") for s_T in scales)])
+    return "\n".join(markdown_table(["PSNR, dB / RMSE a GIF, px", *(f"s_T = {s_T:g}" for s_T in scales)], lines))
 
 
 def steps_table(rows: Rows) -> str:
@@ -157,11 +157,11 @@ def two_table(two: Mapping[str, Any]) -> str:
 
 
 def _table(first: str, named: Sequence[tuple[str, Mapping[str, Any]]], columns: Sequence[tuple[str, str, int | None]]) -> str:
-    lines = [f"| {first} | " + " | ".join(heading for heading, _, _ in columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    lines = []
     for name, row in named:
         cells = [_with_error(row, key) if digits is None else _number(row[key], digits) for _, key, digits in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([name, *cells])
+    return "\n".join(markdown_table([first, *(heading for heading, _, _ in columns)], lines))
 
 
 def _number(value: float | None, digits: int) -> str:

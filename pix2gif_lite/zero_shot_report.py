@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from .files import write_whole
 from .fvd import VIDEOS
+from .markdown import markdown_table
 from .paper_tables import TABLE_1
 from .sheets import contact_sheet
 from .zero_shot import MOTIONS, SHOWN, SHOWN_FRAMES
@@ -28,21 +29,21 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     """Markdown of what `zero_shot.run` returned, for one data set or both; a dash where there is nothing to measure."""
     by_layout = {result["made"]["layout"]: result for result in results}
     heads = [f"{TITLES[layout]} {NAMES[name]}" for layout in TITLES for name in NAMES]
-    lines = ["| zero-shot | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
-    for method, row in TABLE_1.items():
-        lines.append(_row(f"{method} (the paper's)", {layout: row[layout]._asdict() for layout in TITLES}))
+    rows = [
+        _row(f"{method} (the paper's)", {layout: row[layout]._asdict() for layout in TITLES}) for method, row in TABLE_1.items()
+    ]
     for whose, label in (("ours", "ours, measured here"), ("real", "the real clips themselves, measured here")):
-        lines.append(_row(label, {layout: result[whose] for layout, result in by_layout.items()}))
+        rows.append(_row(label, {layout: result[whose] for layout, result in by_layout.items()}))
+    lines = markdown_table(["zero-shot", *heads], rows)
     for layout in TITLES:
         if layout in by_layout:
             lines += ["", *_notes(TITLES[layout], by_layout[layout])]
     return "\n".join([*lines, ""])
 
 
-def _row(label: str, figures: Mapping[str, Mapping[str, float | str | None]]) -> str:
+def _row(label: str, figures: Mapping[str, Mapping[str, float | str | None]]) -> list[str]:
     values = [(figures.get(layout, {}).get(name, "-"), DIGITS[name]) for layout in TITLES for name in NAMES]
-    cells = ["not computed" if v is None else v if isinstance(v, str) else f"{v:.{digits}f}" for v, digits in values]
-    return f"| {label} | " + " | ".join(cells) + " |"
+    return [label, *("not computed" if v is None else v if isinstance(v, str) else f"{v:.{digits}f}" for v, digits in values)]
 
 
 def _notes(title: str, result: Mapping[str, Any]) -> list[str]:

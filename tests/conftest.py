@@ -12,16 +12,42 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never asks the network
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by what a test starts
 
 import pytest
-import torch
 from PIL import Image
 
-torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring Ctrl-C
+
+# Of two workers each takes the next file when it is nearly done with its last: what takes longest comes first, so that both end
+# together. First the notebooks, these two before the others, then these tests, then all else.
+LONG = ("07_train_it", "11_your_own_gifs")
+LONG_TESTS = (
+    "test_training", "test_paper_scale", "test_browser", "test_bench", "test_ablation", "test_killed", "test_distributed",
+    "test_kernel_restart", "test_sampling_at_scale", "test_distillation", "test_bench_parts", "test_curation", "test_reference",
+    "test_zero_shot", "test_evaluate", "test_fuzz",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        name, book = item.path.stem, item.path.suffix == ".ipynb"
+        first = LONG if book else LONG_TESTS
+        return not book, first.index(name) if name in first else len(first)
+
+    items.sort(key=place)  # stable: files and their tests keep their order
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hurried():
+    """Not above: the process that only hands tests out would import torch as well, and all would wait for it."""
+    from several import hurry
+
+    hurry()
 
 
 @pytest.fixture(scope="module")
 def pipe():
     """A pipeline of TINY parts with random weights, whose flow is not the identity."""
+    import torch
+
     from pix2gif_lite.pipeline import Pix2GifPipeline
     from pix2gif_lite.presets import TINY
     from pix2gif_lite.pretrained import build_components
@@ -37,6 +63,8 @@ def pipe():
 @pytest.fixture(scope="module")
 def picture():
     """A drawn scene as a PIL image, 96 x 96."""
+    import torch
+
     from pix2gif_lite.scenes import sample_scenes
 
     pixels = sample_scenes(1, seed=3)[0].at(0, 96).image[0].permute(1, 2, 0)
@@ -46,6 +74,8 @@ def picture():
 @pytest.fixture(scope="module")
 def vae():
     """A TINY autoencoder with random weights, its latents scaled by 4."""
+    import torch
+
     from pix2gif_lite.autoencoder import build_autoencoder
     from pix2gif_lite.presets import TINY
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import psutil
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import bench_timing
-from pix2gif_lite.bench import load, ratios, run
+from pix2gif_lite.bench import load, parts_apart, ratios, run
 from pix2gif_lite.bench_cold import _run, peak_memory
 from pix2gif_lite.bench_growth import spread_motions
 from pix2gif_lite.bench_live import slider_moves
@@ -18,6 +19,7 @@ from pix2gif_lite.bench_plan import Plan
 from pix2gif_lite.bench_report import bench_markdown
 from pix2gif_lite.bench_timing import Timed, operations, slope, timed
 from pix2gif_lite.cli import main
+from pix2gif_lite.loading import PARTS
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 
@@ -44,7 +46,7 @@ def folders(pipe, tmp_path_factory):
     """The weights, and the same ones said to be distilled to 2 and 1 steps."""
     place = tmp_path_factory.mktemp("weights")
     pipe.save_pretrained(place / "slow")
-    parts = {name: getattr(pipe, name) for name in ("vae", "tokenizer", "text_encoder", "motion_embedding", "flow_net", "unet")}
+    parts = {name: getattr(pipe, name) for name in PARTS}
     how = {"distilled_steps": (1, 2), "sampling_steps": 1}
     Pix2GifPipeline.from_components(TINY, parts, **how).save_pretrained(place / "fast")
     return place
@@ -146,6 +148,8 @@ def test_what_rests_on_fewer_steps_is_said(whole):
     assert ratios(rows)["estimated"] == []
     rows[0]["extrapolated"] = [1, 3]  # the reference's
     assert ratios(rows)["estimated"] == ["reference_s", "ratio_reference", "ratio_reference_same_weights"]
+    short = {row["key"] for row in results["rows"] if row["extrapolated"]}  # steps in an interval do not cost the same
+    assert short == {"reference", "diffusers", "diffusers_batched", "ours_guided", "ours_100", "ours_12", "ours_12_guided"}
 
 
 def test_without_distilled_weights_ours_is_the_fastest(whole):
@@ -171,7 +175,8 @@ def test_quality_is_told_of_every_row_that_makes_pictures(whole):
     assert {key for key, row in by.items() if row["psnr"] is None} == {"diffusers", "diffusers_batched", "distilled_4"}
     assert "random weights" in by["diffusers"]["note"] and "take 1, 2 steps" in by["distilled_4"]["note"]
     assert by["reference"]["psnr"] == by["ours_guided"]["psnr"] and by["reference"]["quality_steps"] == 2
-    assert by["ours_12"]["quality_steps"] == 12 and by["distilled_1"]["quality_steps"] == 1
+    told = {key: by[key]["quality_steps"] for key in ("ours_12", "ours_12_interval", "distilled_1")}
+    assert told == {"ours_12": 2, "ours_12_interval": 12, "distilled_1": 1}
 
 
 def test_what_a_user_waits_for(whole):
@@ -209,6 +214,39 @@ def test_weights_that_are_the_wrong_kind(folders):
         load(folders / "slow", folders / "slow")
     with pytest.raises(ValueError, match="0 scenes"):
         run(folders / "slow", scenes=0)
+
+
+@pytest.mark.parametrize(
+    ("place", "apart"),
+    [
+        ("text_encoder", ["text encoder"]),
+        ("motion_embedding", ["motion embedding"]),
+        ("flow_net", ["FlowNet"]),
+        ("vae.encoder", ["E"]),
+        ("vae.decoder", []),  # D is trained apart, and the UNet is what distillation changes
+        ("unet", []),
+    ],
+)
+def test_the_parts_in_which_a_turbo_differs_from_its_teacher_are_named(pipe, place, apart):
+    name, _, inside = place.partition(".")
+    parts = {name: getattr(pipe, name) for name in PARTS}
+    parts[name] = copy.deepcopy(parts[name])
+    weight = next(iter(parts[name].get_submodule(inside).parameters()))
+    with torch.no_grad():
+        weight[(0,) * weight.ndim] += 1e-3
+    assert parts_apart(pipe, Pix2GifPipeline.from_components(TINY, parts)) == apart
+
+
+def test_distilled_weights_of_another_model_are_refused(folders, pipe, tmp_path):
+    parts = {name: getattr(pipe, name) for name in PARTS} | {"flow_net": copy.deepcopy(pipe.flow_net)}
+    with torch.no_grad():
+        parts["flow_net"].predict_flow0[0].weight.mul_(2)
+    Pix2GifPipeline.from_components(TINY, parts, distilled_steps=(1, 2), sampling_steps=1).save_pretrained(tmp_path / "fast")
+    said = (
+        r"'.*fast' were distilled from another model than '.*slow' \(not equal: FlowNet\): give distilled weights of this model"
+    )
+    with pytest.raises(ValueError, match=said):
+        run(folders / "slow", None, tmp_path / "fast", plan=SMALL, progress=False)
 
 
 @pytest.mark.parametrize(

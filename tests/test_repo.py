@@ -1,6 +1,7 @@
 """The repository keeps its own promises: README against the disk, imports one way, short files, nothing heavy at import."""
 
 import ast
+import functools
 import re
 import shlex
 import subprocess
@@ -36,21 +37,23 @@ OPTIONAL = {  # imported lazily, and only there
 }
 
 
+@functools.cache
 def reading_order() -> list[str]:
     section = README.split("## The files, in reading order")[1].split("\n## ")[0]
     return re.findall(r"`(\w+\.py)`", "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `")))
 
 
-def imports(path: Path):
+@functools.cache
+def imports(path: Path) -> list[tuple[bool, str, bool]]:
     """(relative?, first module name, at top level?) of every import in a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), []
     top = set(map(id, tree.body))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for name in node.names:
-                yield False, name.name.split(".")[0], id(node) in top
+            found += [(False, name.name.split(".")[0], id(node) in top) for name in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.level > 0, (node.module or "").split(".")[0], id(node) in top
+            found.append((node.level > 0, (node.module or "").split(".")[0], id(node) in top))
+    return found
 
 
 def command(heading: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
-import inflect
 import num2words
 import pytest
 import torch
@@ -45,7 +45,8 @@ def test_a_motion_that_is_no_motion_is_an_error_that_names_it(motion) -> None:
 
 
 def test_both_number_libraries_spell_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = inflect.engine()
+    monkeypatch.setattr("typeguard.typechecked", lambda function: function)  # else inflect takes seconds to import
+    engine = importlib.import_module("inflect").engine()
     for k in range(text.NUMBERS):
         assert text.number_word(k) == num2words.num2words(k) == engine.number_to_words(k)
     monkeypatch.setitem(sys.modules, "num2words", None)  # as on a machine without it
