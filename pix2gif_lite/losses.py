@@ -54,13 +54,14 @@ def warp_loss(z_W: Tensor, target: Tensor) -> Tensor:
 def flow_loss(flow: Tensor, exact: Tensor) -> Tensor:
     """L_F (ours): mean end-point error of a flow (B, 2, h, w), in its cells, against the exact one (B, 2, S, S), in pixels.
 
-    In pixels of S x S, over all pixels; those whose exact flow is NaN, unknown, count as right. Rounded off at 0 (Charbonnier).
+    In pixels of S x S, over all pixels, rounded off at 0 (Charbonnier). Where the exact flow is NaN, unknown, or 0, nothing is
+    asked: around what moves a plain backdrop may as well move along, and an edge in the flow is what a network does worst.
     """
     flow, side = flow.float(), exact.shape[-1]
     if flow.shape[-1] != side:
         flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
-    known = ~exact.isnan()
-    error = torch.where(known, flow - torch.where(known, exact, 0.0), 0.0)
+    asked = (~exact.isnan() & (exact != 0)).any(dim=1, keepdim=True)
+    error = torch.where(asked, flow - torch.where(asked, exact, 0.0), 0.0)
     return ((error.square().sum(dim=1) + EPSILON**2).sqrt() - EPSILON).mean()
 
 

@@ -1,16 +1,18 @@
 """The card of the shipped weights: words that people write, figures that the results write.
 
 The card is Markdown with marks in it. What stands between a mark and its end is never typed: it is written anew from
-results.json and ablation.json, which lie beside the weights, so that no figure in it can be older than what was measured.
+results.json, ablation.json and bench.json, which lie beside the weights, so that no figure in it can be older than what was
+measured.
 
     <!-- results:quality --> ... <!-- end -->                  a block: table, list, sentence; card_blocks.py has them
     <!-- results:value a.b .2f -->1.23<!-- end -->             in a sentence: results["a"]["b"]; `a.b - c.d` is a difference
     <!-- results:picture x.webp What it shows --> ... <!-- end -->              the picture, once it is there
+    <!-- bench:speed --> ... <!-- end -->, <!-- bench:value gif_s .2f --> ...   the same of the benchmark, bench.json
 
     python -m pix2gif_lite.shipped_card pix2gif_lite/weights/lite [--from DIR ...] [--also README.md]
 
-`--from` first copies what the card needs from folders that `evaluate --out` wrote: the JSON, pictures as WebP. In the commands
-that the JSON holds, folders are cut down to their last name: where they lie is nobody's business.
+`--from` first copies what the card needs from folders that `evaluate --out` and `bench --out` wrote: the JSON, pictures as
+WebP. In what the JSON says of how it was made, folders are cut down to their last name: where they lie is nobody's business.
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ from .files import write_whole
 from .hub import CARD
 from .report import look_up
 
-RESULTS, ABLATION = "results.json", "ablation.json"
+RESULTS, ABLATION, BENCH = "results.json", "ablation.json", "bench.json"
 SMALL = 1_000_000  # bytes of all files beside the safetensors: the wheel and every clone carry them
 QUALITIES = (85, 75, 65)  # of lossy WebP: the best at which all is SMALL
-MARK = re.compile(r"<!-- (results:[^\n]*?|end) -->")
-VALUE = re.compile(r"value (?P<path>[\w.]+)(?: - (?P<minus>[\w.]+))?(?: (?P<format>[-+,.\w%]+))?")
+MARK = re.compile(r"<!-- ((?:results|bench):[^\n]*?|end) -->")
+VALUE = re.compile(r"(?P<of>bench:)?value (?P<path>[\w.]+)(?: - (?P<minus>[\w.]+))?(?: (?P<format>[-+,.\w%]+))?")
 PICTURE = re.compile(r"picture (?P<name>[\w-]+\.webp) (?P<alt>[^\[\]]+)")
 HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 MEASURED = (  # for the front matter: the Hub's kind of metric, what it is, path in the results
@@ -65,7 +67,7 @@ def fill(text: str, sources: Sources) -> str:
         if opened is None:
             parts.append(text[place : mark.end()])
             opened = mark[1].removeprefix("results:")
-            if opened.startswith("value ") and text[: mark.start()].endswith("\n"):
+            if opened.removeprefix("bench:").startswith("value ") and text[: mark.start()].endswith("\n"):
                 raise ValueError(f"Line {line} begins with a value, and Markdown would take it for HTML: put a word before it.")
         else:
             try:
@@ -82,7 +84,7 @@ def fill(text: str, sources: Sources) -> str:
 def _content(what: str, sources: Sources) -> str:
     """What belongs between a mark and its end."""
     if asked := VALUE.fullmatch(what):
-        known = {**sources.results, "ablation": sources.ablation}
+        known = (sources.bench or {}) if asked["of"] else {**sources.results, "ablation": sources.ablation}
         numbers = [look_up(known, path) for path in (asked["path"], asked["minus"]) if path]
         if None in numbers:
             return "not computed"
@@ -135,8 +137,8 @@ def as_webp(path: Path, quality: int) -> bytes:
 def update(folder: str | Path, others: Sequence[str | Path] = (), also: Sequence[str | Path] = ()) -> list[Path]:
     """Copy what the card in `folder` needs from `others`, then write the card anew. Returns the files that changed.
 
-    others   folders with results.json or ablation.json in them; the pictures that the card names are taken as PNG or WebP,
-             where several folders have one, from the last
+    others   folders with results.json, ablation.json or bench.json in them; the pictures that the card names are taken as
+             PNG or WebP, where several folders have one, from the last
     also     other Markdown files with marks in them (figures alone: a picture lies beside the card)
 
     Everything is worked out before anything is written. Raises FileNotFoundError where a folder holds neither JSON or
@@ -145,11 +147,11 @@ def update(folder: str | Path, others: Sequence[str | Path] = (), also: Sequence
     folder, others = Path(folder), [Path(other) for other in others]
     text = _text(folder / CARD)
     copied = _copies(folder, text, others, QUALITIES[0])
-    jsons = {name: _json(folder / name, copied.get(folder / name)) for name in (RESULTS, ABLATION)}
+    jsons = {name: _json(folder / name, copied.get(folder / name)) for name in (RESULTS, ABLATION, BENCH)}
     if jsons[RESULTS] is None:
         raise FileNotFoundError(f"There is no {RESULTS} in {str(folder)!r}: give --from, what `evaluate --out` made.")
     pictures = frozenset(path.name for path in (*folder.glob("*.webp"), *copied) if path.suffix == ".webp")
-    sources = Sources(jsons[RESULTS], jsons[ABLATION], pictures)
+    sources = Sources(jsons[RESULTS], jsons[ABLATION], pictures, jsons[BENCH])
     written = {folder / CARD: card_text(text, sources).encode()}
     filled = {path: fill(_text(path), sources).encode() for path in map(Path, also)}
 
@@ -174,9 +176,10 @@ def _copies(folder: Path, card: str, others: Sequence[Path], quality: int) -> di
     """What is to be copied: the place in `folder` -> what will be there."""
     found: dict[Path, bytes] = {}
     for other in others:
-        jsons = [other / name for name in (RESULTS, ABLATION) if (other / name).is_file()]
+        jsons = [other / name for name in (RESULTS, ABLATION, BENCH) if (other / name).is_file()]
         if not jsons:
-            raise FileNotFoundError(f"{str(other)!r} holds neither {RESULTS} nor {ABLATION}: give what `evaluate --out` made.")
+            names = f"neither {RESULTS} nor {ABLATION} nor {BENCH}"
+            raise FileNotFoundError(f"{str(other)!r} holds {names}: give what `evaluate --out` or `bench --out` made.")
         found |= {folder / path.name: _without_places(path.read_bytes()) for path in jsons}
         for name in re.findall(r"<!-- results:picture ([\w-]+)\.webp ", card):
             for path in (other / f"{name}.png", other / f"{name}.webp"):
@@ -192,14 +195,19 @@ def _text(path: Path) -> str:
 
 
 def _without_places(data: bytes) -> bytes:
-    """JSON with absolute paths in `made.command` cut down to their last name; what is no such JSON as it is."""
+    """JSON whose `made` names no folder by where it lies, only by its last name; what is no such JSON as it is."""
     try:
-        command = json.loads(data)["made"]["command"]
-        words = shlex.split(command)
+        made = json.loads(data)["made"]
+        told = {name: made[name] for name in ("command", "weights", "turbo") if isinstance(made.get(name), str)}
+        words = {name: shlex.split(text) if name == "command" else [text] for name, text in told.items()}
     except (ValueError, KeyError, TypeError, AttributeError):  # refused, where it matters, when it is read
         return data
-    short = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
-    return data if short == command else data.replace(json.dumps(command).encode(), json.dumps(short).encode())
+    for name, text in told.items():
+        short = [Path(word).name if Path(word).is_absolute() else word for word in words[name]]
+        if short != words[name]:
+            brief = shlex.join(short) if name == "command" else short[0]
+            data = data.replace(json.dumps(text).encode(), json.dumps(brief).encode())
+    return data
 
 
 def _json(path: Path, data: bytes | None) -> dict[str, Any] | None:
@@ -211,7 +219,9 @@ def _json(path: Path, data: bytes | None) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{path.name} is not JSON ({error}): make it again.") from None
     if not isinstance(found, dict) or "made" not in found:
-        raise ValueError(f"{path.name} does not say how it was made, so `evaluate` did not write it: make it again.")
+        raise ValueError(
+            f"{path.name} does not say how it was made, so neither `evaluate` nor `bench` wrote it: make it again."
+        )
     return found
 
 
@@ -219,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: fill a card, and say which files changed."""
     parser = argparse.ArgumentParser(prog="python -m pix2gif_lite.shipped_card", description="Write a card's figures anew.")
     parser.add_argument("folder", help="the weights' folder, with the card README.md in it")
-    text = "copy results.json, ablation.json and the card's pictures from there first; several folders may be given"
+    text = "copy the JSON and the card's pictures from there first; several folders may be given"
     parser.add_argument("--from", dest="others", nargs="+", default=[], metavar="DIR", help=text)
     parser.add_argument("--also", nargs="+", default=[], metavar="FILE", help="fill the marks of these Markdown files too")
     asked = parser.parse_args(arguments)

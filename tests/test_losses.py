@@ -58,7 +58,7 @@ def test_terms_by_hand() -> None:
     long = (25 + losses.EPSILON**2) ** 0.5 - losses.EPSILON
     assert losses.flow_loss(torch.zeros(1, 2, 4, 4), exact).item() == pytest.approx(long)
     assert losses.flow_loss(exact[..., :2, :2] / 2, exact).item() == pytest.approx(0, abs=1e-6)  # in cells of 2 x 2 px
-    exact[..., 0, :] = torch.nan  # a quarter is not known
+    exact[..., 0, :] = torch.tensor([torch.nan, torch.nan, 0.0, 0.0])  # a quarter is not known or stands still
     unsure = torch.zeros(1, 2, 4, 4, requires_grad=True)
     loss = losses.flow_loss(unsure, exact)
     loss.backward()

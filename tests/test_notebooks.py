@@ -74,9 +74,9 @@ def output_texts(book):
                     yield re.sub(r"base64,[A-Za-z0-9+/=]+", "", shown)
 
 
-def test_twelve_notebooks_in_pairs_all_told_in_the_readme():
+def test_thirteen_notebooks_in_pairs_all_told_in_the_readme():
     assert [path.stem for path in BOOKS] == [path.stem for path in SOURCES]
-    assert [path.stem[:3] for path in BOOKS] == [f"{k:02d}_" for k in range(12)]
+    assert [path.stem[:3] for path in BOOKS] == [f"{k:02d}_" for k in range(13)]
     learn = (ROOT / "README.md").read_text(encoding="utf-8").split("## Learn")[1].split("\n## ")[0]
     assert re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", learn) == [path.stem for path in BOOKS]
 

@@ -23,7 +23,11 @@ from pix2gif_lite.report import ROWS, look_up
 from pix2gif_lite.shipped_card import MARK, SMALL, as_webp, card_text, fill, main, update
 
 TEXT = (LITE_WEIGHTS / "README.md").read_text(encoding="utf-8")
-RESULTS = json.loads((LITE_WEIGHTS / "results.json").read_text(encoding="utf-8"))
+RESULTS, ABLATION, BENCH = (
+    json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    for path in (LITE_WEIGHTS / name for name in ("results.json", "ablation.json", "bench.json"))
+)
+README = (LITE_WEIGHTS.parents[2] / "README.md").read_text(encoding="utf-8")
 MADE = {"made": {"scenes": 3, "split": "test"}}
 
 
@@ -69,7 +73,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def outside(text: str) -> str:
     """The words of a card: what stands outside of its blocks."""
-    return re.sub(r"<!-- results:[^\n]*? -->.*?<!-- end -->", "", text, flags=re.DOTALL)
+    return re.sub(r"<!-- (?:results|bench):[^\n]*? -->.*?<!-- end -->", "", text, flags=re.DOTALL)
 
 
 def front(text: str) -> str:
@@ -133,6 +137,76 @@ def test_the_card_says_what_a_reader_must_know():
     assert f"{len(MOVES)} moves" in use and "sixteen actions" in " ".join(use.split()) and len(ACTIONS) == 16
 
 
+def benchmark(**changes):
+    """What `bench --out` writes, as far as the tables read it."""
+    none = dict.fromkeys(("psnr", "rmse", "extrapolated", "quality_steps"))
+    rows = [
+        none | {"label": "the recipe", "steps": 100, "predictions": 3, "seconds": 60.0, "extrapolated": [1, 3], "psnr": 31.5},
+        none | {"label": "others", "steps": 100, "predictions": 3, "seconds": 40.0},
+        none | {"label": "never run", "steps": 4, "predictions": 1, "seconds": None},
+        none
+        | {"label": "ours", "steps": 12, "predictions": 1, "seconds": 1.25, "psnr": 33.456, "rmse": 0.987, "quality_steps": 12},
+        none | {"label": "ours, judged in fewer", "steps": 100, "predictions": 1, "seconds": 8.0, "quality_steps": 12},
+    ]
+    made = {"motions": [2, 4, 6], "size": 128, "scenes": 5, "command": "pix2gif-lite bench --out b", "date": "2026-11-30"}
+    made |= {"machine": "a machine, 2 threads", "commit": "abc1234", "weights": "lite", "turbo": None}
+    found = {"made": made, "rows": rows, "seconds": 123.4, "reference_s": 60.0, "gif_s": 0.2, "slider_ms": 41.26}
+    return found | {"ratio_reference": 48.0, "estimated": ["ratio_reference"]} | changes
+
+
+def test_the_readme_says_what_was_measured_and_nothing_else():
+    """Its figures are those of the JSON beside the weights: `shipped_card ... --also README.md` fills them."""
+    pictures = frozenset(path.name for path in LITE_WEIGHTS.glob("*.webp"))
+    assert fill(README, Sources(RESULTS, ABLATION, pictures, BENCH)) == README
+    section = outside(README).split("\n## How fast is it?\n")[1].split("\n## ")[0]
+    assert "-->" not in section and "bench:speed" in README
+    assert not re.findall(r"\d+\.\d|\d+ (?:ms|dB|px|s|times)\b", section)
+
+
+def test_the_benchmark_reads_row_by_row():
+    block = BLOCKS["bench:speed"](Sources({}, bench=benchmark()))
+    table, told, felt = block.split("\n\n")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert cells[2:] == [
+        ["the recipe *", "100", "3", "60", "1", "31.50", "-"],
+        ["others", "100", "3", "40", "1.5", "-", "-"],
+        ["ours", "12", "1", "1.25", "48", "33.46", "0.99"],
+        ["ours, judged in fewer *", "100", "1", "8", "7.5", "-", "-"],
+    ]
+    assert {len(row) for row in cells} == {7}
+    assert "3 frames at 128 px" in told and "5 `test` scenes" in told and "123 s. A star" in told and "commit abc1234" in told
+    lines = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in felt.splitlines()}
+    assert lines["a GIF of 8 frames, the fastest of ours"] == ["0.200 s", "<= 0.25 s", "met |"]
+    assert lines["one move of the slider, a picture of 256 px as in notebook 00"] == ["41.3 ms", "<= 30 ms", "**missed** |"]
+    assert lines["times as fast as the reference's recipe"] == ["48 *", ">= 100", "**missed** |"]
+    whole = benchmark(rows=[row | {"extrapolated": None, "quality_steps": None} for row in benchmark()["rows"]])
+    assert "*" not in BLOCKS["bench:speed"](Sources({}, bench=whole)).split("\n\n")[0] + told.split(" A star")[0]
+    assert "A star" not in BLOCKS["bench:speed"](Sources({}, bench=whole))
+
+
+def test_without_a_benchmark_the_card_says_so():
+    assert BLOCKS["bench:speed"](Sources({})) == f"{NOT_YET}: no bench.json lies beside the weights."
+    text = "It takes <!-- bench:value gif_s .2f -->?<!-- end --> s."
+    assert MARK.sub("", fill(text, Sources({"gif_s": 3.0}))) == "It takes not computed s."
+    filled = fill(text, Sources({"gif_s": 3.0}, bench=benchmark()))
+    assert MARK.sub("", filled) == "It takes 0.20 s." and fill(filled, Sources({}, bench=benchmark())) == filled
+
+
+def test_a_benchmark_is_copied_without_the_makers_places(weights, tmp_path):
+    other, readme = tmp_path / "bench", tmp_path / "README.md"
+    other.mkdir()
+    found = benchmark()
+    found["made"] |= {"command": "pix2gif-lite bench --out /home/me/b --turbo /home/me/fast", "turbo": "/home/me/fast"}
+    (other / "bench.json").write_text(json.dumps(found, indent=1))
+    readme.write_text("How fast?\n\n<!-- bench:speed --><!-- end -->\n")
+    assert update(weights, [other], [readme]) == [weights / "bench.json", weights / "README.md", readme]
+    copied = json.loads((weights / "bench.json").read_text())
+    assert copied["made"]["command"] == "pix2gif-lite bench --out b --turbo fast" and copied["made"]["turbo"] == "fast"
+    assert copied | {"made": None} == found | {"made": None}
+    assert "| ours | 12 | 1 | 1.25 | 48 | 33.46 | 0.99 |" in readme.read_text() and "/home" not in readme.read_text()
+    assert update(weights, [other], [readme]) == []
+
+
 def test_no_place_on_the_makers_disk_is_told(weights, evaluated):
     for path in (*LITE_WEIGHTS.glob("*.json"), LITE_WEIGHTS / "README.md"):
         assert not re.search(r"(?<![\w.*])/(?:work|tmp|home|root|Users)\b", path.read_text(encoding="utf-8")), path
@@ -174,6 +248,8 @@ def test_values_differences_and_what_was_not_computed():
         ("a <!-- results:value --><!-- end -->", "there is no block 'value'"),
         ("a <!-- results:picture x.png A chart --><!-- end -->", "there is no block 'picture x.png A chart'"),
         ("a\n<!-- results:value a .2f --><!-- end -->", "Line 2 begins with a value"),
+        ("a\n<!-- bench:value a .2f --><!-- end -->", "Line 2 begins with a value"),
+        ("a <!-- bench:quality --><!-- end -->", "there is no block 'bench:quality'"),
         ("a <!-- results:value made.scenes .2w --><!-- end -->", "ends in line 1: "),
     ],
 )

@@ -235,6 +235,7 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # | `09_make_it_move` | curves, loops, flicker, two actions |
 # | `10_does_it_work` | how good is it, and can the numbers be fooled? |
 # | `11_your_own_gifs` | your GIFs as training data |
+# | `12_one_step` | why the slider can follow your hand |
 
 # %%
 # What this notebook taught, checked

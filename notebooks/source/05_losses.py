@@ -108,7 +108,8 @@ Embedded(
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
 # Three more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ is ours, too: drawn scenes know their
-# exact flow $F^*$, and inside a plain red star no colour tells where it came from. GIFs do not know theirs: for them it is left out.
+# exact flow $F^*$, and inside a plain red star no colour tells where it came from. It is asked of what moves: the plain sky around may
+# as well come along. GIFs do not know their flow: for them $L_F$ is left out.
 # $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0 here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
 # L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
@@ -139,7 +140,8 @@ def warp_by_hand(z_W, target):
 
 def flow_by_hand(flow, exact):  # both (B, 2, h, w); rounded off at 0, as sqrt(x^2 + e^2) - e is
     e = losses.EPSILON
-    return (((flow - exact) ** 2).sum(1) + e**2).sqrt().mean() - e
+    error = (((flow - exact) ** 2).sum(1) + e**2).sqrt() - e  # (B, h, w)
+    return (error * (exact != 0).any(1)).mean()  # of what moves
 
 
 def smooth_by_hand(flow):  # (B, 2, h, w)

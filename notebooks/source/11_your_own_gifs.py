@@ -587,7 +587,7 @@ print("Right." if all(flip_german(a) == b for a, b in wanted.items()) else f"Not
 # - Pairs to training: `train_model` with `data=` and a `mix`. Mirror the caption with the picture, and mix in what shall not be forgotten.
 # - Split by GIF. A split by pair validates on the training set.
 #
-# Next: `00_make_a_gif`, with your own picture.
+# Next: `12_one_step`.
 
 # %%
 # What this notebook taught, checked
