@@ -108,6 +108,8 @@ def decode_frames(
     source: what `lost_detail` says of the source at that size, and D(E(source)) as decoded; None: no detail.
     """
     z = (z / vae.config.scaling_factor).to(vae.dtype)
+    if z.device.type == "cpu":  # each convolution writes what it reads: in this order it is done sooner
+        z = z.contiguous(memory_format=torch.channels_last)
     for part in chunks(len(z), order.at_once):
         rows = slice(part.start, part.stop)
         for frame, flow in zip(vae.decode(z[rows]).sample.split(1), F[rows].split(1), strict=True):

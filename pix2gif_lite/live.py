@@ -10,6 +10,7 @@ moves have in common. `pix2gif-lite bench` counts and times what is left.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import threading
@@ -26,6 +27,7 @@ from torch import Tensor
 from .branches import make_branches
 from .canvas import lost_detail, to_pil, to_source
 from .diffusion import alphas_cumprod, sigmas_for
+from .direct_unet import DirectUNet
 from .distilled import check_distilled
 from .frames import Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
@@ -76,16 +78,16 @@ class Source(NamedTuple):
 class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
 
-    `bfloat16`: the UNet and D compute in it, for a CPU that does so faster; their weights, the flow and the warp stay
-    float32. With the shipped weights 999 of 1000 values then differ by at most 1 grey level, the worst by 4. The weights
-    must not change meanwhile: make another `Live` for others. May be called from several threads; they take turns.
+    `bfloat16`: the UNet and D are copies that compute in it, for a CPU that does so faster; the flow and the warp stay
+    float32, where places are not rounded. The weights must not change meanwhile: make another `Live` for others. May be
+    called from several threads; they take turns.
     """
 
     def __init__(self, pipe: Pix2GifPipeline, bfloat16: bool = False) -> None:
         self.pipe, self.bfloat16 = pipe, bfloat16
         self.model = pipe.model
-        if bfloat16:  # its places would be rounded, and edges torn
-            self.model.warp = torch.autocast(pipe.device.type, enabled=False)(self.model.warp)
+        unet, self._vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
+        self.model.unet = DirectUNet(unet)
         self._alphas_cumprod = alphas_cumprod(pipe.config)
         self._sources, self._texts, self._frames = Kept(KEPT_SOURCES), Kept(KEPT_TEXTS), Kept(KEPT_FRAMES)
         self._turn = threading.Lock()
@@ -170,9 +172,8 @@ class Live:
     def _make(self, order: Order, source: Image.Image, seen: Hashable) -> Image.Image:
         known = self._source(source, seen)
         c_T = self._text(order, known.E)
-        with torch.autocast(known.E.device.type, torch.bfloat16, enabled=self.bfloat16):
-            z, F = sample_latents(order, self.model, known.E, c_T, Clock())
-            return next(decode_frames(order, self.pipe.vae, z, F, source.size, known.extra))
+        z, F = sample_latents(order, self.model, known.E, c_T, Clock())
+        return next(decode_frames(order, self._vae, z, F, source.size, known.extra))
 
     def _source(self, source: Image.Image, seen: Hashable) -> Source:
         """What stays the same of a picture, in full precision: every frame is made of it."""

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
+from .direct_unet import DirectUNet
 from .distilled import check_distilled, saved_step_counts
 from .frames import Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
@@ -235,6 +236,7 @@ class Pix2GifPipeline(DiffusionPipeline):
             c_T = encode_texts(order, self.tokenizer, self.text_encoder, E)
             clock.lap("condition")
             # 3. the frames
+            model.unet = DirectUNet(self.unet)
             z, F = sample_latents(order, model, E, c_T, clock)
             for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
                 for k in order.same_as(row):

@@ -91,6 +91,8 @@ class SubcellWarp(nn.Module):
         `interpolation` is that of F; between places, which are small, bilinear is enough. A dropped picture, all 0, gives 0.
         """
         plain = warp(latents, flow, interpolation=interpolation)
-        learnt = self.fold(warp(self.unfold(latents), fine)).to(plain.dtype)
+        once = latents[:1] if latents.stride(0) == 0 else latents  # one picture for all, from `expand`
+        places = self.unfold(once).expand(len(latents), -1, -1, -1)
+        learnt = self.fold(warp(places, fine)).to(plain.dtype)
         there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1): the biases know no dropped picture
         return plain + learnt * there

@@ -223,6 +223,25 @@ def test_flow_net_gives_both_flows_and_looks_up_with_them() -> None:
         assert torch.equal(plain.look_up(z, flows), warp(z, flows.flow0, interpolation="bicubic"))
 
 
+def test_one_picture_for_all_is_looked_at_once_and_gives_the_same() -> None:
+    net = small(skips=True, mixing=1)
+    torch.manual_seed(4)
+    z, c_L, batches = torch.randn(1, 4, 8, 12), torch.randn(3, 77, 256), []
+    for part in (net.conv0[0], net.conv2[0], net.subcell.unfold[0], net.subcell.fold[-1], net.predict_flow0[0]):
+        part.register_forward_hook(lambda module, given, out: batches.append(len(out)))
+    with torch.no_grad():
+        flows = net(z.expand(3, -1, -1, -1), c_L)
+        z_W = net.look_up(z.expand(3, -1, -1, -1), flows)
+        assert batches == [1, 1, 3, 1, 3]  # down, the flow; unfolded, folded
+        same = net(z.repeat(3, 1, 1, 1), c_L)
+        expected = net.look_up(z.repeat(3, 1, 1, 1), same)
+    assert [flow.shape for flow in flows] == [flow.shape for flow in same]
+    for flow, other in zip(flows, same, strict=True):
+        torch.testing.assert_close(flow, other, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z_W, expected, rtol=1e-4, atol=1e-4)
+    assert (z_W[0] - z_W[1]).abs().max() > 1e-3  # the texts differ
+
+
 def test_saved_and_loaded_it_is_the_same(tmp_path) -> None:
     net = small(skips=True, mixing=1)
     net.save_pretrained(tmp_path)

@@ -1,0 +1,177 @@
+"""diffusers' UNet by a shorter way: the same weights and the same sums, without what its forward does for other models.
+
+A UNet of lite's size spends more time between its operations than in them: diffusers calls 370 modules a prediction, asks
+every attention which arguments it takes, and copies each picture into tokens and back. Here pictures lie in memory with
+their channels last, where every cell is a token already, and plain functions are called on the modules' own weights:
+
+    picture (B, C, h, w), channels last  =  tokens (B, h w, C)      a view, no copy
+    resnet        x + conv(silu(norm(conv(silu(norm x)) + time)))
+    transformer   x + W_out(blocks(W_in(norm x)))                   attention to itself, to the text, then GEGLU
+    U             down, middle, up with what the way down saw       in diffusers' order
+
+For predictions on a CPU, not for training. What it does not know (`is_known`) goes through diffusers' own forward.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention import BasicTransformerBlock, FeedForward
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets import unet_2d_blocks as blocks
+from diffusers.models.upsampling import Upsample2D
+from torch import Tensor, nn
+
+KNOWN = {UNet2DConditionModel, Transformer2DModel, BasicTransformerBlock, Attention, FeedForward, GEGLU, ResnetBlock2D}
+KNOWN |= {blocks.DownBlock2D, blocks.CrossAttnDownBlock2D, blocks.UNetMidBlock2DCrossAttn, blocks.UpBlock2D}
+KNOWN |= {blocks.CrossAttnUpBlock2D, Downsample2D, Upsample2D, TimestepEmbedding, Timesteps, nn.ModuleList}
+KNOWN |= {nn.Conv2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.Dropout}
+FREE = {"sample_size", "in_channels", "out_channels", "block_out_channels", "down_block_types", "up_block_types"}
+FREE |= {"layers_per_block", "norm_num_groups", "norm_eps", "cross_attention_dim", "attention_head_dim"}
+FREE |= {"transformer_layers_per_block", "flip_sin_to_cos", "freq_shift"}
+SETTINGS = inspect.signature(UNet2DConditionModel.__init__).parameters.items()
+FIXED = {name: setting.default for name, setting in SETTINGS if name not in FREE | {"self"}}  # as diffusers has them
+
+
+def is_known(unet: nn.Module) -> bool:
+    """Is it of the kind that is written out here, with no adapters and no other attention?"""
+    if type(unet) is not UNet2DConditionModel or any(unet.config[name] != value for name, value in FIXED.items()):
+        return False
+    attentions = (module for module in unet.modules() if type(module) is Attention)
+    return all(type(m) in KNOWN for m in unet.modules()) and all(type(a.processor) is AttnProcessor2_0 for a in attentions)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Does somebody see or change what goes through it: a hook, or a forward of its own, as an offload gives it?"""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+class DirectUNet(nn.Module):
+    """A UNet in the place of `unet`, whose weights it uses. It computes in their dtype and answers in that of its input.
+
+    Which modules there are is looked at once: make another after an adapter was put in, or another attention.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+        self.parts = tuple(unet.modules()) if is_known(unet) else ()
+
+    @property
+    def config(self) -> Any:
+        """The UNet's own."""
+        return self.unet.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The UNet's own, asked of one weight: diffusers goes through all of them."""
+        return self.unet.conv_in.weight.dtype
+
+    def can_predict(self, x: Tensor) -> bool:
+        """May this prediction go the shorter way?"""
+        wanted = x.device.type == "cpu" and not (torch.is_grad_enabled() or self.unet.training)
+        return wanted and bool(self.parts) and not any(map(is_watched, self.parts))
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = False
+    ) -> tuple[Tensor]:
+        """The prediction (B, C, h, w), in a tuple, as diffusers gives it: sample (B, C', h, w), timestep () or (B,), text
+        (B, tokens, width). h and w are multiples of 2 for each time that the UNet halves them."""
+        x, text = sample.to(self.dtype), encoder_hidden_states.to(self.dtype)
+        if self.can_predict(x):
+            out = predict(self.unet, x, torch.as_tensor(timestep).expand(len(x)), text)
+        else:
+            (out,) = self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)
+        return (out.to(sample.dtype),)
+
+
+def predict(unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    """The prediction (B, C, h, w) of a UNet that `is_known`; t (B,). Its memory lies with the channels last."""
+    width, emb = unet.time_proj.num_channels, unet.time_embedding
+    time = F.silu(linear(emb.linear_2, F.silu(linear(emb.linear_1, unet.time_proj(t).view(len(x), width).to(x.dtype)))))
+    x = conv(unet.conv_in, x.contiguous(memory_format=torch.channels_last))
+    # 1. down; `seen` is what the way up will be told
+    seen = [x]
+    for block in unet.down_blocks:
+        for k, part in enumerate(block.resnets):
+            x = resnet(part, x, time)
+            if hasattr(block, "attentions"):
+                x = transformer(block.attentions[k], x, text)
+            seen.append(x)
+        if block.downsamplers is not None:
+            x = conv(block.downsamplers[0].conv, x)
+            seen.append(x)
+    # 2. middle
+    first, *others = unet.mid_block.resnets
+    x = resnet(first, x, time)
+    for attention, part in zip(unet.mid_block.attentions, others, strict=True):
+        x = resnet(part, transformer(attention, x, text), time)
+    # 3. up
+    for block in unet.up_blocks:
+        for k, part in enumerate(block.resnets):
+            x = resnet(part, torch.cat([x, seen.pop()], dim=1), time)
+            if hasattr(block, "attentions"):
+                x = transformer(block.attentions[k], x, text)
+        if block.upsamplers is not None:
+            x = conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    return conv(unet.conv_out, F.silu(group_norm(unet.conv_norm_out, x), inplace=True))
+
+
+def resnet(block: ResnetBlock2D, x: Tensor, time: Tensor) -> Tensor:
+    """(B, C, h, w) and the time's embedding (B, width), after its silu -> (B, C', h, w)."""
+    h = conv(block.conv1, F.silu(group_norm(block.norm1, x), inplace=True))
+    h += linear(block.time_emb_proj, time)[:, :, None, None]
+    h = conv(block.conv2, F.silu(group_norm(block.norm2, h), inplace=True))
+    return h.add_(x if block.conv_shortcut is None else conv(block.conv_shortcut, x))
+
+
+def transformer(model: Transformer2DModel, x: Tensor, text: Tensor) -> Tensor:
+    """(B, C, h, w) and text (B, tokens, width) -> (B, C, h, w)."""
+    h = group_norm(model.norm, x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, h w, C), a view
+    h = F.linear(h, model.proj_in.weight.flatten(1), model.proj_in.bias)  # 1 x 1
+    for block in model.transformer_blocks:
+        own = layer_norm(block.norm1, h)
+        h += attend(block.attn1, own, own)
+        h += attend(block.attn2, layer_norm(block.norm2, h), text)
+        widen, _, narrow = block.ff.net
+        gated, gate = linear(widen.proj, layer_norm(block.norm3, h)).chunk(2, dim=-1)
+        h += linear(narrow, gated * F.gelu(gate))
+    h = F.linear(h, model.proj_out.weight.flatten(1), model.proj_out.bias)
+    return x + h.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def attend(layer: Attention, x: Tensor, to: Tensor) -> Tensor:
+    """What tokens x (B, n, C) learn from others (B, k, width): (B, n, C)."""
+    parts = (linear(layer.to_q, x), linear(layer.to_k, to), linear(layer.to_v, to))
+    q, k, v = (part.unflatten(2, (layer.heads, -1)).transpose(1, 2) for part in parts)  # (B, heads, n or k, C / heads)
+    heard = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return linear(layer.to_out[0], heard)
+
+
+def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """The layer without a module's call; so are the others below."""
+    return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """See `conv`."""
+    return F.linear(x, layer.weight, layer.bias)
+
+
+def group_norm(layer: nn.GroupNorm, x: Tensor) -> Tensor:
+    """See `conv`."""
+    return F.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+
+
+def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    """See `conv`."""
+    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)

@@ -1,0 +1,108 @@
+"""The UNet by its shorter way: diffusers' own answer to rounding, and diffusers' own way for whatever it does not know."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from pix2gif_lite import direct_unet as module
+from pix2gif_lite.direct_unet import DirectUNet
+from pix2gif_lite.model import build_unet
+from pix2gif_lite.presets import PRESETS, TINY
+
+
+def given(unet: UNet2DConditionModel, batch: int, size: tuple[int, int], text: int) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(1)
+    return torch.randn(batch, unet.config.in_channels, *size), torch.tensor(700.0), torch.randn(batch, 77, text)
+
+
+def both(unet: UNet2DConditionModel, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        return DirectUNet(unet)(x, t, c)[0], unet(x, t, encoder_hidden_states=c, return_dict=False)[0]
+
+
+@pytest.fixture
+def unet():
+    torch.manual_seed(0)
+    return build_unet(TINY).eval()
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """How often the shorter way was gone."""
+    gone = []
+    monkeypatch.setattr(module, "predict", lambda *given, kept=module.predict: gone.append(1) or kept(*given))
+    return gone
+
+
+@pytest.mark.parametrize("preset", [TINY, TINY.with_changes(variant="base"), PRESETS["lite"]], ids=["tiny", "base", "lite"])
+@pytest.mark.parametrize(("batch", "size"), [(1, (32, 32)), (3, (16, 24))])
+def test_it_is_diffusers_prediction(ways, preset, batch, size):
+    torch.manual_seed(0)
+    net = build_unet(preset).eval()
+    x, t, c = given(net, batch, size, preset.text_width)
+    direct, expected = both(net, x, t, c)
+    assert len(ways) == 1 and expected.std() > 0.01
+    torch.testing.assert_close(direct, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+    with torch.no_grad():  # time and text count
+        assert (DirectUNet(net)(x, torch.tensor(3.0), c)[0] - direct).abs().max() > 1e-3 * expected.std()
+        assert (DirectUNet(net)(x, t, -c)[0] - direct).abs().max() > 1e-3 * expected.std()
+        each = DirectUNet(net)(x, t.expand(batch), c)[0]
+    assert torch.equal(each, direct)
+
+
+def test_it_leaves_what_it_is_given_as_it_was(unet):
+    x, t, c = given(unet, 2, (16, 16), TINY.text_width)
+    kept, weights = (x.clone(), c.clone()), copy.deepcopy(unet.state_dict())
+    both(unet, x, t, c)
+    assert torch.equal(x, kept[0]) and torch.equal(c, kept[1])
+    assert all(torch.equal(value, weights[name]) for name, value in unet.state_dict().items())
+    x = x.contiguous(memory_format=torch.channels_last)
+    both(unet, x, t, c)
+    assert torch.equal(x, kept[0])
+
+
+def test_weights_in_bfloat16_answer_in_the_inputs_precision(unet, ways):
+    x, t, c = given(unet, 1, (16, 16), TINY.text_width)
+    with torch.no_grad():
+        expected = unet(x, t, encoder_hidden_states=c, return_dict=False)[0]
+        low = DirectUNet(copy.deepcopy(unet).bfloat16())(x, t, c)[0]
+    assert low.dtype == torch.float32 and len(ways) == 1
+    assert 0 < (low - expected).abs().mean() < 0.03 * expected.std()
+
+
+def test_what_it_does_not_know_goes_diffusers_way(unet, ways):
+    x, t, c = given(unet, 1, (16, 16), TINY.text_width)
+
+    def hooked(net):
+        net.mid_block.register_forward_hook(lambda *_: None)
+
+    def adapted(net):
+        layer = net.mid_block.attentions[0].transformer_blocks[0].attn1
+        layer.to_q = type("Adapted", (torch.nn.Linear,), {})(layer.to_q.in_features, layer.to_q.out_features, bias=False)
+
+    def sliced(net):
+        net.set_attention_slice("max")
+
+    def moved(net):
+        net.forward = lambda *given, kept=net.forward, **how: kept(*given, **how)  # as an offload does
+
+    for change in (hooked, adapted, sliced, moved, lambda net: net.train(), lambda net: net.register_to_config(act_fn="mish")):
+        net = copy.deepcopy(unet)
+        change(net)
+        with torch.no_grad():
+            assert not DirectUNet(net).can_predict(x)
+        direct, expected = both(net, x, t, c)
+        assert torch.equal(direct, expected)
+    DirectUNet(unet)(x, t, c)[0].sum().backward()  # with gradients, too
+    later = DirectUNet(unet)
+    hooked(unet)  # seen although it came later
+    both_ways = later(x, t, c)[0], unet(x, t, encoder_hidden_states=c, return_dict=False)[0]
+    assert torch.equal(*both_ways)
+    unet.mid_block._forward_hooks.clear()
+    assert not ways and unet.conv_in.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        assert DirectUNet(unet).can_predict(x)
