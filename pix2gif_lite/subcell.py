@@ -7,7 +7,11 @@ did: see the model card. So each cell is unfolded into r x r places, which are l
     F    h x w          FNet's flow, cells
       | enlarge         every place chooses among the flows of the 3 x 3 cells around it: an edge may run through a cell
     F'   r h x r w      in places
-    z_W = WNet(E(c_I), F) + fold(WNet(unfold(E(c_I)), F'))
+    U = unfold(E(c_I))
+    z_W = WNet(E(c_I), F) + fold((1 - a) WNet(U, F') + a U, WNet(E(c_I), F))
+
+a, between 0 and 1 in each place, says what stays: around a thing that moves the flow has no edge, as the network draws it, and
+the backdrop must not be dragged along.
 
 `enlarge` is the convex upsampling of RAFT (Teed and Deng 2020, section 3.3); unfold and fold are a few convolutions around
 a pixel shuffle. Training starts at WNet(E(c_I), F): the last layer of fold is 0, and the first choice is bilinear.
@@ -20,6 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lookup import warp
+
+STAY = -5.0  # of a, before training, behind a sigmoid: 0.7 % stay, so that a can be learnt
 
 
 def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
@@ -77,22 +83,35 @@ class SubcellWarp(nn.Module):
             nn.Conv2d(width, channels, 3, padding=1),
         )  # fmt: skip
         self.choose = nn.Sequential(nn.Conv2d(features, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, 9 * r * r, 1))
-        for silent in (self.fold[-1].weight, self.fold[-1].bias, self.choose[-1].weight):
-            nn.init.zeros_(silent)
+        self.stay = nn.Conv2d(width, r * r, 1)
+        self.compare = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        silent = (self.fold[-1].weight, self.fold[-1].bias, self.choose[-1].weight, self.stay.weight, self.compare.weight)
+        for parameter in silent:
+            nn.init.zeros_(parameter)
+        nn.init.constant_(self.stay.bias, STAY)
         self.choose[-1].bias.data.copy_(bilinear_logits(r))
 
-    def refine(self, flow: Tensor, features: Tensor) -> Tensor:
-        """F', (B, 2, r h, r w) in places, of F (B, 2, h, w) in cells and FNet's finest features (B, features, h, w)."""
-        return enlarge(flow, self.choose(features), self.r)
+    def refine(self, flow: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """F', (B, 2, r h, r w) in places, and a, (B, 1, r h, r w) in [0, 1], of F (B, 2, h, w) in cells and FNet's finest
+        features (B, features, h, w)."""
+        seen = self.choose[:-1](features)
+        stay = F.pixel_shuffle(self.stay(seen), self.r).float().sigmoid()
+        return enlarge(flow, self.choose[-1](seen), self.r), stay
 
-    def forward(self, latents: Tensor, flow: Tensor, fine: Tensor, interpolation: str = "bilinear") -> Tensor:
-        """z_W (B, channels, h, w) of latents E(c_I), F in cells and F' in places. Displacements, as `warp` adds them.
+    def forward(
+        self, latents: Tensor, flow: Tensor, fine: Tensor, interpolation: str = "bilinear", stay: Tensor | None = None
+    ) -> Tensor:
+        """z_W (B, channels, h, w) of latents E(c_I), F in cells, F' and a (None: 0) in places. Displacements, as in `warp`.
 
         `interpolation` is that of F; between places, which are small, bilinear is enough. A dropped picture, all 0, gives 0.
         """
         plain = warp(latents, flow, interpolation=interpolation)
         once = latents[:1] if latents.stride(0) == 0 else latents  # one picture for all, from `expand`
         places = self.unfold(once).expand(len(latents), -1, -1, -1)
-        learnt = self.fold(warp(places, fine)).to(plain.dtype)
+        moved = warp(places, fine)
+        if stay is not None:
+            moved = moved + stay.to(moved.dtype) * (places - moved)
+        cells = self.fold[:2](moved) + self.compare(plain)
+        learnt = self.fold[2:](cells).to(plain.dtype)
         there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1): the biases know no dropped picture
         return plain + learnt * there

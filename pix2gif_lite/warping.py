@@ -39,6 +39,7 @@ class FlowPyramid(NamedTuple):
     flow1: Tensor  # (B, 2, h/2, w/2)  a feature on the way, for the reader to look at
     flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
     fine: Tensor | None = None  # (B, 2, r h, r w)  flow0 within the cells, for the learnt look-up alone
+    stay: Tensor | None = None  # (B, 1, r h, r w) how much of each place does not move, for the same
 
     @property
     def finest(self) -> Tensor:
@@ -221,11 +222,11 @@ class FlowNet(ModelMixin, ConfigMixin):
         flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)
 
         # 5. And the flow of every place in a cell, for the learnt look-up.
-        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.refine(flows[0], x))
+        return FlowPyramid(*flows, *(() if self.subcell is None else self.subcell.refine(flows[0], x)))
 
     def look_up(self, image_latents: Tensor, flows: FlowPyramid) -> Tensor:
         """z_W of Eq. 6, (B, C, h, w): the latents E(c_I) looked up where `flows`, this network's own, point."""
         how = self.config
         if self.subcell is None:
             return warp(image_latents, flows.flow0, how.flow_mode, how.interpolation)
-        return self.subcell(image_latents, flows.flow0, flows.fine, how.interpolation)
+        return self.subcell(image_latents, flows.flow0, flows.fine, how.interpolation, flows.stay)

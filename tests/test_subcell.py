@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pix2gif_lite.lookup import INTERPOLATIONS, warp
-from pix2gif_lite.subcell import SubcellWarp, bilinear_logits, enlarge
+from pix2gif_lite.subcell import STAY, SubcellWarp, bilinear_logits, enlarge
 from pix2gif_lite.warping import FlowNet
 
 
@@ -97,7 +97,7 @@ def parts(size: tuple[int, int] = (8, 12), batch: int = 2, channels: int = 4) ->
 def waken(module: SubcellWarp) -> SubcellWarp:
     """Random weights where training starts at 0."""
     torch.manual_seed(3)
-    for parameter in (*module.fold[-1].parameters(), module.choose[-1].weight):
+    for parameter in (*module.fold[-1].parameters(), module.choose[-1].weight, module.stay.weight, module.compare.weight):
         torch.nn.init.normal_(parameter, std=0.5)
     return module
 
@@ -107,11 +107,12 @@ def waken(module: SubcellWarp) -> SubcellWarp:
 def test_it_starts_as_the_plain_look_up_to_the_bit(interpolation: str, size: tuple[int, int]) -> None:
     latents, flow, features = parts(size)
     module = SubcellWarp(channels=4, features=8, r=3, width=16)
-    fine = module.refine(flow, features)
-    assert fine.shape == (2, 2, 3 * size[0], 3 * size[1])
-    z_W = module(latents, flow, fine, interpolation)
+    fine, stay = module.refine(flow, features)
+    assert fine.shape == (2, 2, 3 * size[0], 3 * size[1]) and stay.shape == (2, 1, 3 * size[0], 3 * size[1])
+    assert torch.allclose(stay, torch.tensor(STAY).sigmoid())
+    z_W = module(latents, flow, fine, interpolation, stay)
     assert torch.equal(z_W, warp(latents, flow, interpolation=interpolation))
-    assert not torch.equal(waken(module)(latents, flow, fine, interpolation), z_W)  # and is more than that, later
+    assert not torch.equal(waken(module)(latents, flow, fine, interpolation, stay), z_W)  # and is more than that, later
 
 
 def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
@@ -122,31 +123,36 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
     places = module.unfold(latents)
     assert places.shape == (2, 12, 16, 24)  # three times the latent's channels, r times its sides
     rows, columns = (torch.arange(16) - 2).clamp(0), (torch.arange(24) + 1).clamp(max=23)
-    expected = warp(latents, flow) + module.fold(places[:, :, rows][:, :, :, columns])
-    torch.testing.assert_close(module(latents, flow, module.refine(flow, features)), expected, rtol=1e-4, atol=1e-4)
+    fine, stay = module.refine(flow, features)
+    moved, plain = places[:, :, rows][:, :, :, columns], warp(latents, flow)
+    for a, mixed in ((None, moved), (stay, (1 - stay) * moved + stay * places), (torch.ones_like(stay), places)):
+        added = module.fold[2:](module.fold[1](module.fold[0](mixed)) + module.compare(plain))
+        torch.testing.assert_close(module(latents, flow, fine, stay=a), plain + added, rtol=1e-4, atol=1e-4)
 
 
 def test_a_dropped_picture_gives_0_and_the_others_do_not_notice() -> None:
     latents, flow, features = parts(batch=3)
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
     latents[1] = 0
-    fine = module.refine(flow, features)
-    z_W = module(latents, flow, fine)
+    fine, stay = module.refine(flow, features)
+    z_W = module(latents, flow, fine, stay=stay)
     assert not z_W[1].any()
     for k in (0, 2):
-        torch.testing.assert_close(z_W[k : k + 1], module(latents[k : k + 1], flow[k : k + 1], fine[k : k + 1]))
+        alone = module(latents[k : k + 1], flow[k : k + 1], fine[k : k + 1], stay=stay[k : k + 1])
+        torch.testing.assert_close(z_W[k : k + 1], alone)
     latents[1, 0, 0, 0] = 1e-3  # nearly dropped is not dropped
-    assert module(latents, flow, fine)[1].abs().mean() > 0.1
+    assert module(latents, flow, fine, stay=stay)[1].abs().mean() > 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(dtype: torch.dtype) -> None:
     latents, flow, features = parts()
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
-    exact = module(latents, flow, module.refine(flow, features))
+    fine, stay = module.refine(flow, features)
+    exact = module(latents, flow, fine, stay=stay)
     module.to(dtype)
-    fine = module.refine(flow, features.to(dtype))
-    low = module(latents.to(dtype), flow, fine)
+    fine, stay = module.refine(flow, features.to(dtype))
+    low = module(latents.to(dtype), flow, fine, stay=stay)
     assert fine.dtype == torch.float32 and low.dtype == dtype
     assert (low.float() - exact).abs().mean() < 0.03 * exact.abs().mean()
 
@@ -159,7 +165,8 @@ def test_after_two_steps_every_parameter_has_a_gradient() -> None:
     idle = []
     for _ in range(3):
         optimiser.zero_grad()
-        (module(latents, flow, module.refine(flow, features)) - target).square().mean().backward()
+        fine, stay = module.refine(flow, features)
+        (module(latents, flow, fine, stay=stay) - target).square().mean().backward()
         idle.append({name for name, p in module.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-7})
         optimiser.step()
     awake = {name for name, _ in module.named_parameters()} - idle[0]
@@ -182,14 +189,16 @@ def test_it_learns_what_lies_between_cells() -> None:
 
     for _ in range(150):
         latents, moved = example()
-        error = (module(latents, flow, module.refine(flow, torch.zeros(4, 8, 6, 6)), "bicubic") - moved).square()
+        fine, stay = module.refine(flow, torch.zeros(4, 8, 6, 6))
+        error = (module(latents, flow, fine, "bicubic", stay) - moved).square()
         optimiser.zero_grad()
         error.mean().backward()
         optimiser.step()
     latents, moved = example()
     inner = (..., slice(1, -1), slice(1, -1))  # what rolls in at the edge nobody can know
     with torch.no_grad():
-        learnt = module(latents, flow, module.refine(flow, torch.zeros(4, 8, 6, 6)), "bicubic")
+        fine, stay = module.refine(flow, torch.zeros(4, 8, 6, 6))
+        learnt = module(latents, flow, fine, "bicubic", stay)
     learnt, plain = ((z - moved)[inner].square().mean().sqrt() for z in (learnt, warp(latents, flow, interpolation="bicubic")))
     assert learnt < 0.3 * plain
 
@@ -213,7 +222,7 @@ def test_flow_net_gives_both_flows_and_looks_up_with_them() -> None:
         flows = net(z, c_L)
         assert flows.flow0.shape == (2, 2, 12, 20) and flows.fine.shape == (2, 2, 36, 60)
         z_W = net.look_up(z, flows)
-        torch.testing.assert_close(z_W, net.subcell(z, flows.flow0, flows.fine, "bicubic"))
+        torch.testing.assert_close(z_W, net.subcell(z, flows.flow0, flows.fine, "bicubic", flows.stay))
         assert (z_W - warp(z, flows.flow0, interpolation="bicubic")).abs().mean() > 0.1
     # the flow itself is that of the same network without a learnt look-up
     plain = FlowNet(flow_width=16, interpolation="bicubic").eval()

@@ -394,9 +394,12 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 # A cell is 4 x 4 pixels, and its four numbers are a code that D reads. Halfway between two cells the plain lookup takes the average of two
 # codes, and D does not read it as what lies halfway. Also, a cell on an object's edge has one arrow: it moves whole or not at all.
 # So lite's WNet (ours, `subcell.py`) *unfolds* every cell into $r \times r$ places, looks each of them up, and *folds* them again:
-# $$z_W = \mathrm{WNet}\big(E(c_I), F\big) + \mathrm{fold}\Big(\mathrm{WNet}\big(\mathrm{unfold}(E(c_I)),\, F'\big)\Big)$$
+# $$U = \mathrm{unfold}\big(E(c_I)\big) \qquad z_0 = \mathrm{WNet}\big(E(c_I), F\big) \qquad
+# z_W = z_0 + \mathrm{fold}\big((1 - a)\,\mathrm{WNet}(U, F') + a\,U,\; z_0\big)$$
 # fold and unfold are a few convolutions around a pixel shuffle. $F'$ gives every place an arrow of its own: a weighted mean of $F$ at the
-# 3 x 3 cells around it, with weights that FlowNet writes. Before training, fold gives 0 and $F'$ is $F$ enlarged.
+# 3 x 3 cells around it, with weights that FlowNet writes. $a$, between 0 and 1, says how much of a place stays where it is: a flow drawn
+# by convolutions fades out around a thing that moves, and the hills behind it must not be dragged along. Before training, fold gives 0
+# and $F'$ is $F$ enlarged.
 #
 # The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Then $F$ beside $F'$: one arrow
 # for a cell, and one for each of its places.
@@ -421,12 +424,13 @@ for cells in (0.25, 0.5, 0.75, 1):
     print(f"by {cells:4} cell: " + ", ".join(f"{name} {value:.1f} dB" for name, value in between[cells].items()))
 rows = [[p[:, :, 34:98, 34:98] for p in row] for row in shift_all(0.5)]
 with torch.no_grad():
-    F, *_, fine = pipe.flow_net(E[1], condition(1, 16))
+    F, _, _, fine, stay = pipe.flow_net(E[1], condition(1, 16))
 exact_flow = scenes[1].at(16).flow / 4  # pixels of 128 as cells
-flows = [flow_to_rgb(flow, maximum=2.5) for flow in (F, fine / r, exact_flow)]
+flows = [*(flow_to_rgb(flow, maximum=2.5) for flow in (F, fine / r)), 1 - 2 * stay.expand(-1, 3, -1, -1)]
+flows.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
-    contact_sheet([flows], None, ["F", f"F', {r} x {r} a cell", "exact flow"], 192),
+    contact_sheet([flows], None, ["F", f"F', {r} x {r} a cell", "a: black stays", "exact flow"], 192),
     alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F' and the exact flow",
 )
 
