@@ -128,7 +128,7 @@ def test_other_sizes_and_half_the_grid_is_the_most(norm: str) -> None:
     torch.manual_seed(0)
     net = FlowNet(flow_width=16, norm=norm).eval()
     net.predict_flow0[0].bias.data.fill_(50)  # tanh = 1
-    flow0, flow1, flow2, _ = net(torch.randn(2, 4, 24, 40), torch.randn(2, 77, 256))
+    flow0, flow1, flow2, *_ = net(torch.randn(2, 4, 24, 40), torch.randn(2, 77, 256))
     assert [tuple(f.shape) for f in (flow0, flow1, flow2)] == [(2, 2, 24, 40), (2, 2, 12, 20), (2, 2, 6, 10)]
     torch.testing.assert_close(flow0[:, 0], torch.full((2, 24, 40), 20.0))  # x: half the width
     torch.testing.assert_close(flow0[:, 1], torch.full((2, 24, 40), 12.0))  # y: half the height
