@@ -223,6 +223,8 @@ def test_stop_ends_a_long_run_and_the_studio_stays_usable(studio):
     assert studio.gif("steps=1,") == before
     studio.press("steps", "ArrowRight")
     assert studio.gif("steps=2,") != before
+    studio.press("steps", "ArrowLeft")
+    assert studio.gif("steps=1,") == before
     studio.box.get_by_text("Guidance and sampling").click()
 
 

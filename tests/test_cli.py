@@ -264,7 +264,7 @@ def test_a_full_disk_under_a_sheet(tmp_path, capsys):
 
 
 def test_ctrl_c_in_generation(generate, tmp_path, capsys):
-    with ctrl_c_at_call("UNet2DConditionModel", 2) as calls:
+    with ctrl_c_at_call("Pix2GifModel", 2) as calls:
         assert generate(steps=5) == 130
     assert len(calls) == 2
     assert capsys.readouterr().err.startswith("Stopped.")

@@ -260,7 +260,8 @@ def test_layers_fetched_one_by_one(pipe, picture):
     weights = [p for name in PARTS for p in getattr(offloaded, name).parameters()]
     assert len(weights) > 100 and all(p.is_meta for p in weights) and offloaded._execution_device == torch.device("cpu")
     for options in ({}, {**GUIDED, "s_M": 2.0, "noise": "independent"}):
-        assert difference(offloaded(picture, CAPTION, [3, 9.5], **options), pipe(picture, CAPTION, [3, 9.5], **options)) == 0
+        made = [who(picture, CAPTION, [3, 9.5], **options) for who in (offloaded, pipe)]
+        assert difference(*made) <= 1  # what is offloaded goes through diffusers' own forward, see direct_unet.py
     assert all(p.is_meta for name in PARTS for p in getattr(offloaded, name).parameters())
 
 
