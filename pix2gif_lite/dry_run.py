@@ -92,7 +92,7 @@ class DryStep(nn.Module):
             c_T = encode_text(model.text_encoder, torch.zeros(micro_batch, preset.text_tokens, dtype=torch.long, device="meta"))
         c_L = _c_L(model, c_T.float())
         flows = model.flows(source, c_L)
-        z_W = None if flows is None else model.flow_net.look_up(source, flows)
+        z_W = model.look_up(source, flows)
         z_t = q_sample(target, noise, t, alphas_cumprod(preset))
         terms = {"diffusion": diffusion_loss(model(z_t, t, source, z_W, c_L), noise)}
         weights = {name: weight for name, weight in preset.loss_weights.items() if weight}

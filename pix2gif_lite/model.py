@@ -138,15 +138,17 @@ class Pix2GifModel(nn.Module):
         """FNet's flow at its scales, Eq. 5; None for the variants without a warp."""
         return None if self.flow_net is None else self.flow_net(image_latents, c_L)
 
+    def look_up(self, image_latents: Tensor, flows: FlowPyramid | None) -> Tensor | None:
+        """z_W of Eq. 6, (B, C, h, w), where `flows` point; None where there are none."""
+        return None if flows is None else self.flow_net.look_up(image_latents, flows)
+
     def warp(self, image_latents: Tensor, c_L: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """F (B, 2, h, w) of Eq. 5 and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
         Once a frame is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
         """
         flows = self.flows(image_latents, c_L)
-        if flows is None:
-            return None, None
-        return flows.flow0, self.flow_net.look_up(image_latents, flows)
+        return (None if flows is None else flows.flow0), self.look_up(image_latents, flows)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
         """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""

@@ -189,7 +189,7 @@ class ModelJob(nn.Module):
             c_L = self.model.add_motion(c_T.float(), batch.motion, ~batch.drop_motion)  # (B, tokens, w)
             image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
             flows = self.model.flows(image, c_L)
-            z_W = None if flows is None else self.model.flow_net.look_up(image, flows)
+            z_W = self.model.look_up(image, flows)
         # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
         terms = {}
         if "diffusion" in self.weights:
