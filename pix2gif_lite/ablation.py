@@ -48,7 +48,10 @@ MOTIONS = (2, 4, 6, 8, 11, 14, 17, 19)  # the paper's list for this table
 SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are the paper's
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
 UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
-PAPERS_WARP = LITE.with_changes(flow_subcells=0, loss_weights={**LITE.loss_weights, "flow": 0.0})  # what settings change
+OURS = ("flow", "outline")  # loss terms that the paper has not
+PAPERS_WARP = LITE.with_changes(
+    flow_subcells=0, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0)
+)  # what settings change
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ SETTINGS = (
     Setting("paper-losses", "full, the paper's losses: L_P against the source, no L_W",
             {"perceptual_target": "source", "loss_weights": {"warp": 0.0}}),
     Setting("subcell", "full, WNet learns to look between cells (ours)", {"flow_subcells": LITE.flow_subcells}),
-    Setting("flow-loss", "the same, F learns from the exact flow too, L_F (ours, as shipped)",
-            {"flow_subcells": LITE.flow_subcells, "loss_weights": {"flow": LITE.loss_weights["flow"]}}),
+    Setting("flow-loss", "the same, F and M learn from the exact flow too, L_F and L_M (ours, as shipped)",
+            {"flow_subcells": LITE.flow_subcells, "loss_weights": {name: LITE.loss_weights[name] for name in OURS}}),
 )  # fmt: skip
 NAMES = tuple(setting.name for setting in SETTINGS)
 

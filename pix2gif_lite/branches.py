@@ -26,7 +26,7 @@ def make_branches(
     s_M: float | None = None,
     bare: Tensor | None = None,
 ) -> tuple[dict[str, Branch], Tensor]:
-    """The conditions of the named branches, and the flow of the last of them, the fullest: (B, 2, h, w) in cells.
+    """The conditions of the named branches, and the flow of the last of them, the fullest, float32, as `model.warp` gives it.
 
     image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare (77, w) of the
     caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
@@ -43,7 +43,8 @@ def make_branches(
         F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind))
         branches[name] = Branch(image, None if z_W is None else z_W.to(image.dtype), c_L)
     if F is None or name == "none":
-        return branches, torch.zeros_like(image_latents[:, :2], dtype=torch.float32)
+        sides = [model.flow_places * side for side in image_latents.shape[-2:]]
+        return branches, torch.zeros(len(motion), 2, *sides, device=image_latents.device)
     return branches, in_cells(F.float(), model.flow_net.config.flow_mode)
 
 

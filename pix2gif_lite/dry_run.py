@@ -22,11 +22,7 @@ from .losses import (
     DecoderFeatures,
     VGG19Features,
     diffusion_loss,
-    flow_loss,
-    perceptual_loss,
-    smoothness_loss,
     total_loss,
-    warp_loss,
 )
 from .model import Pix2GifModel, build_unet
 from .motion_embedding import MotionEmbedding
@@ -34,6 +30,7 @@ from .perceptual_choice import uses_perceptual
 from .presets import Preset
 from .pretrained import build_flow_net
 from .text import build_text_encoder, encode_text
+from .warp_terms import warp_terms
 
 # VGG19's convolutions up to the last that is looked at, by their channels; 0 halves the picture.
 VGG19 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
@@ -98,16 +95,9 @@ class DryStep(nn.Module):
         weights = {name: weight for name, weight in preset.loss_weights.items() if weight}
         if not model.uses_warp:
             weights = {"diffusion": weights["diffusion"]}
-        if "warp" in weights:
-            terms["warp"] = warp_loss(z_W, target)
-        if "flow" in weights:
-            terms["flow"] = flow_loss(flows.finest, _empty(micro_batch, 2, preset.image_size))
-        if "smooth" in weights:
-            terms["smooth"] = smoothness_loss(flows.flow0)
-        if self.features is not None:
-            with torch.no_grad():
-                wanted = self.features(source)
-            terms["perceptual"] = perceptual_loss(wanted, self.features(z_W))
+        else:
+            exact = _empty(micro_batch, 2, preset.image_size)
+            terms |= warp_terms(weights, flows, z_W, target, exact, self.features, source)
         return total_loss(terms, {name: weights[name] for name in terms})
 
     def activations(self, micro_batch: int, gpu: LikeGPU | None = None) -> int:

@@ -71,7 +71,7 @@ def encode_texts(
 def sample_latents(
     order: Order, model: Pix2GifModel, E: Tensor, c_T: Mapping[str, Tensor], clock: Clock
 ) -> tuple[Tensor, Tensor]:
-    """z (n, 4, h, w) and the flow F (n, 2, h, w) in cells, both float32, of the n frames `order.rows`.
+    """z (n, 4, h, w) and the flow F (n, 2, r h, r w) as `Pix2GifModel.warp` gives it, float32, of the n frames `order.rows`.
 
     E: the source latents as the UNet sees them, (1, 4, h, w), in its dtype. Noise, the sampler's x and the guided sum are
     float32 in any precision.
@@ -107,7 +107,7 @@ def decode_frames(
 
     source: what `lost_detail` says of the source at that size, and D(E(source)) as decoded; None: no detail.
     """
-    z = (z / vae.config.scaling_factor).to(vae.dtype)
+    z = (z / vae.config.scaling_factor).to(next(vae.parameters()).dtype)  # its own `dtype` goes through all of them
     if z.device.type == "cpu":  # each convolution writes what it reads: in this order it is done sooner
         z = z.contiguous(memory_format=torch.channels_last)
     for part in chunks(len(z), order.at_once):

@@ -44,7 +44,7 @@ class Generated(NamedTuple):
 
     image: Tensor  # (N K, 3, S, S) in [-1, 1]
     warped: Tensor | None  # D(z_W), the warp without the diffusion; None for the variants without a warp
-    flow: Tensor  # F, (N K, 2, h, w), backward, in latent cells
+    flow: Tensor  # F, (N K, 2, r h, r w), backward, in cells of its own grid, as `Pix2GifModel.warp` gives it
     unclamped: Tensor  # `image` as D leaves it: what the pipeline's detail is added to
 
 

@@ -6,6 +6,7 @@
     perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
     warp         L_W     | z_W - target latent |                           ours: it is what makes the flow right
     flow         L_F     | F - exact flow |                                ours: where the data know it, as drawn scenes do
+    outline      L_M     - log | M - still |                               ours: what of the source moves, of the same data
     smooth       L_S     | dF/dx | + | dF/dy |                             drawn in the paper's Fig. 4, weight 0
 
 phi is a frozen network on latents: VGG19 (`VGG19Features`, the paper's) or, offline, the first blocks of the
@@ -23,11 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .lookup import warp
 from .reasons import reason
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
 EPSILON = 0.1  # px: much shorter errors of a flow count as squares do, and leave the gradient to the others
+REACH = 4  # px: so far at once does a flow go on beyond what moves
+STILL = 0.25  # px: what moves less and is not exactly still is neither, for L_M
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
 
@@ -51,18 +55,43 @@ def warp_loss(z_W: Tensor, target: Tensor) -> Tensor:
     return F.l1_loss(z_W.float(), target.float())
 
 
-def flow_loss(flow: Tensor, exact: Tensor) -> Tensor:
+def flow_loss(flow: Tensor, exact: Tensor, beyond: int = 0) -> Tensor:
     """L_F (ours): mean end-point error of a flow (B, 2, h, w), in its cells, against the exact one (B, 2, S, S), in pixels.
 
     In pixels of S x S, over all pixels, rounded off at 0 (Charbonnier). Where the exact flow is NaN, unknown, or 0, nothing is
-    asked: around what moves a plain backdrop may as well move along, and an edge in the flow is what a network does worst.
+    asked: an edge in the flow is what a network draws worst. `beyond`: so many pixels around what moves, in steps of
+    `REACH`, the flow is asked to go on as the exact one near by; for a look-up that knows from M where the thing ends.
     """
     flow, side = flow.float(), exact.shape[-1]
     if flow.shape[-1] != side:
         flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
     asked = (~exact.isnan() & (exact != 0)).any(dim=1, keepdim=True)
-    error = torch.where(asked, flow - torch.where(asked, exact, 0.0), 0.0)
+    exact = torch.where(asked, exact, 0.0)
+    for _ in range(beyond // REACH):
+        around = torch.cat([asked.float(), exact], dim=1)
+        for window, pad in (((2 * REACH + 1, 1), (REACH, 0)), ((1, 2 * REACH + 1), (0, REACH))):
+            around = F.avg_pool2d(around, window, 1, pad)
+        near, total = around[:, :1], around[:, 1:]
+        exact = torch.where(asked, exact, total / near.clamp(min=1e-6))
+        asked = asked | (near > 1e-6)
+    error = torch.where(asked, flow - exact, 0.0)
     return ((error.square().sum(dim=1) + EPSILON**2).sqrt() - EPSILON).mean()
+
+
+def outline_loss(moving: Tensor, exact: Tensor) -> Tensor:
+    """L_M (ours): cross-entropy of M (B, 1, h, w), what of the source moves, 0 .. 1, against the exact flow (B, 2, S, S).
+
+    Every pixel of the later frame that has a known flow says of one place of the source whether it moves: the place where it
+    comes from. Flows shorter than a quarter of a pixel but not 0 say nothing. Mean over all pixels of S x S.
+    """
+    flow = exact.nan_to_num()
+    length = flow.square().sum(dim=1, keepdim=True).sqrt()
+    known = ~exact.isnan().any(dim=1, keepdim=True) & ((length == 0) | (length >= STILL))
+    if moving.shape[-1] != exact.shape[-1]:
+        moving = F.interpolate(moving, size=exact.shape[-2:], mode="bilinear", align_corners=False)
+    there = warp(moving.float(), flow).clamp(1e-6, 1 - 1e-6)
+    moves = length > 0
+    return -torch.where(known, torch.where(moves, there, 1 - there).log(), 0.0).mean()
 
 
 def smoothness_loss(flow: Tensor) -> Tensor:

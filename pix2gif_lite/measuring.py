@@ -87,7 +87,7 @@ def measured_motion(source: Tensor, frames: Tensor) -> Tensor:
 
 
 def flow_error(flow: Tensor, exact: Frame) -> Tensor:
-    """End-point error of a flow (B, 2, h, w), in its cells, where things move and were visible before: px at 256, (B,)."""
+    """End-point error of a flow (B, 2, h, w), in its own cells, where things move and were visible before: px at 256, (B,)."""
     size = exact.image.shape[-1]
     fine = tf.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False) * (MOTION_SIZE / flow.shape[-1])
     return end_point_error(fine, exact.flow * (MOTION_SIZE / size), exact.moving & ~exact.occluded)
@@ -120,14 +120,15 @@ def search_flow(source: Tensor, target: Tensor, flow: Tensor, how: Any, steps: i
 
 @torch.no_grad()
 def best_warp(pipe: Pix2GifPipeline, part: Drawn, flow: Tensor) -> Tensor:
-    """D(z_W) by the flow searched for each exact frame from the flow (N K, 2, h, w): (N K, 3, S, S).
+    """D(z_W) by the flow searched for each exact frame from the flow (N K, 2, r h, r w) of `generate_for`: (N K, 3, S, S).
 
     The search sees the exact frame, as FNet never does. It is of the plain look-up, whatever
     the weights have, and local: at least as good as the plain look-up it began at.
     """
     how, device = pipe.flow_net.config, pipe.vae.device
     source, target = (encode(pipe, picture.to(device)).float() for picture in (part.source, part.exact.image))
-    source = source.repeat_interleave(len(flow) // len(source), 0)
+    source, r = source.repeat_interleave(len(flow) // len(source), 0), flow.shape[-1] // source.shape[-1]
+    flow = tf.avg_pool2d(flow, r) / r  # in latent cells
     with torch.enable_grad():
         flow = search_flow(source, target, flow.to(source), how)
     return decode(pipe, warp(source, flow, how.flow_mode, how.interpolation))

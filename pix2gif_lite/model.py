@@ -121,6 +121,11 @@ class Pix2GifModel(nn.Module):
         """Both sides of a latent must be a multiple of this: the UNet halves them that far, FNet twice."""
         return max(2 ** (len(self.unet.config.block_out_channels) - 1), 4 if self.uses_warp else 1)
 
+    @property
+    def flow_places(self) -> int:
+        """r: how many places a side of a cell the flow has that `warp` gives."""
+        return max(1, self.flow_net.config.subcells) if self.uses_warp else 1
+
     def condition(self, input_ids: Tensor, motion: Tensor, keep_motion: Tensor | None = None) -> Tensor:
         """c_L (B, tokens, width) of prompts (B, tokens) and motions (B,); the base variant's is c_T.
 
@@ -143,12 +148,13 @@ class Pix2GifModel(nn.Module):
         return None if flows is None else self.flow_net.look_up(image_latents, flows)
 
     def warp(self, image_latents: Tensor, c_L: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """F (B, 2, h, w) of Eq. 5 and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
+        """F of Eq. 5 as z_W shows it, float32, and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
-        Once a frame is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
+        F is (B, 2, r h, r w), in cells of its own grid: r is 1, or where WNet learns its places a side of a cell. Once a frame
+        is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
         """
         flows = self.flows(image_latents, c_L)
-        return (None if flows is None else flows.flow0), self.look_up(image_latents, flows)
+        return (None if flows is None else flows.seen), self.look_up(image_latents, flows)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
         """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""

@@ -20,23 +20,14 @@ from .diffusion import alphas_cumprod, q_sample, residual_variance, velocity
 from .guidance import DropMasks, drop, drop_masks
 from .latent_cache import Latents
 from .lora import add_lora
-from .losses import (
-    DecoderFeatures,
-    VGG19Features,
-    check_vgg19_size,
-    diffusion_loss,
-    flow_loss,
-    perceptual_loss,
-    smoothness_loss,
-    total_loss,
-    warp_loss,
-)
+from .losses import DecoderFeatures, VGG19Features, check_vgg19_size, diffusion_loss, total_loss, warp_loss
 from .mixture import Mixture, Pairs
 from .model import Pix2GifModel
 from .presets import Preset
 from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 from .text_cache import TextCache
 from .training_data import keyed_noise, keyed_rng
+from .warp_terms import FROM_THE_EXACT_FLOW, warp_terms
 
 PAIR_STREAM, NOISE_STREAM = 0x9A18, 0x4015  # set apart random numbers drawn for the same (seed, number)
 ONLY = (None, "warp", "unet")
@@ -203,28 +194,17 @@ class ModelJob(nn.Module):
             weight = 1.0 if residual is None else residual_variance(batch.timestep, self.alphas_cumprod, residual)[1]
             terms["diffusion"] = diffusion_loss(prediction, wanted, weight)
         # 3. The warp's own terms, of the samples that have a picture; a mean over all, so that batches add up.
-        kept = ~batch.drop_image
-        share = kept.float().mean()
-        if self.weights.keys() - {"diffusion"}:
-            warped, target = z_W[kept], self.image_scale * batch.target[kept]
-            some = bool(kept.any())
-            nothing = 0.0 * z_W.sum()
-            if "warp" in self.weights:
-                terms["warp"] = share * warp_loss(warped, target) if some else nothing
-            if "flow" in self.weights and batch.flow is not None:
-                terms["flow"] = share * flow_loss(flows.finest[kept], batch.flow[kept]) if some else nothing
-            if "smooth" in self.weights:
-                terms["smooth"] = share * smoothness_loss(flows.flow0[kept]) if some else nothing
-            if self.features is not None:
-                like = target if self.preset.perceptual_target == "target" else image[kept]
-                terms["perceptual"] = share * self._perceptual(like, warped) if some else nothing
-        weights = self.weights if batch.flow is not None else {k: w for k, w in self.weights.items() if k != "flow"}
+        if own := self.weights.keys() - {"diffusion"}:
+            kept = ~batch.drop_image
+            target, exact = self.image_scale * batch.target[kept], None if batch.flow is None else batch.flow[kept]
+            like = target if self.preset.perceptual_target == "target" else image[kept]
+            if kept.any():
+                found = warp_terms(own, flows.of(kept), z_W[kept], target, exact, self.features, like)
+            else:
+                found = dict.fromkeys(own, z_W.sum())  # times 0
+            terms |= {name: kept.float().mean() * term for name, term in found.items()}
+        weights = {k: w for k, w in self.weights.items() if k in terms or k not in FROM_THE_EXACT_FLOW}
         return {"loss": total_loss(terms, weights), **terms}
-
-    def _perceptual(self, like: Tensor, warped: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = self.features(like)
-        return perceptual_loss(wanted, self.features(warped))
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:

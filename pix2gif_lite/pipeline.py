@@ -223,7 +223,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         cells = [side // self.vae.downsampling for side in reversed(self.work_size(source, image_size))]
         still = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
         frames: list[Image.Image] = [still] * len(order.motions)
-        flow = torch.zeros(len(order.motions), 2, *cells)
+        flow = torch.zeros(len(order.motions), 2, *(model.flow_places * side for side in cells))
         if rows := order.rows:  # else nothing moves: the picture itself, and no model
             # 1. the picture
             latent = self.encode(source, image_size)

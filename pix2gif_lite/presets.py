@@ -80,7 +80,7 @@ class Preset:
 
     # losses (section 3.4): weights of the terms, 0 = the term is not computed
     loss_weights: dict[str, float] = field(
-        default_factory=lambda: {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.0, "smooth": 0.0}
+        default_factory=lambda: {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.0, "outline": 0.0, "smooth": 0.0}
     )
     perceptual_target: str = "target"  # "source" is Eq. 7
     perceptual_network: str = "decoder"  # or "vgg19", which needs torchvision; "auto": vgg19 where it can be had
@@ -120,7 +120,7 @@ class Preset:
 # Lite learns from drawn scenes and moved photographs, whose exact flow is known: L_F. The mix by measurement: the card.
 LITE = Preset(
     name="lite",
-    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.02, "smooth": 0.0},
+    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.02, "outline": 0.02, "smooth": 0.0},
 )
 
 PAPER = Preset(
@@ -147,7 +147,7 @@ PAPER = Preset(
     unet_norm_groups=32,
     prediction_type="epsilon",
     residual=None,
-    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "smooth": 0.0},
+    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "outline": 0.0, "smooth": 0.0},
     perceptual_target="source",
     perceptual_network="auto",
     learning_rate=1e-4,

@@ -20,7 +20,7 @@ class Pix2GifOutput:
 
     frames: list[Image.Image]  # RGB, of the source's size unless another was asked for
     motions: list[float]  # m of each frame, px at 256 x 256, as asked
-    flow: Tensor  # F, (N, 2, h, w), backward, in latent cells, x then y; zeros for m = 0 and for variants without a warp
+    flow: Tensor  # F, (N, 2, r h, r w), backward, in its own cells, x then y, see `Pix2GifModel.warp`; 0 for m = 0 or no warp
     timings: dict[str, float]  # seconds: encode, condition (text, flow and warp), sample, decode
     source: Image.Image = field(repr=False)  # the picture as it was read, upright RGB
     notes: list[str] = field(default_factory=list)  # what was warned of, in sentences

@@ -8,10 +8,14 @@ did: see the model card. So each cell is unfolded into r x r places, which are l
       | enlarge         every place chooses among the flows of the 3 x 3 cells around it: an edge may run through a cell
     F'   r h x r w      in places
     U = unfold(E(c_I))
-    z_W = WNet(E(c_I), F) + fold((1 - a) WNet(U, F') + a U, WNet(E(c_I), F))
+    M(U, features)      what of the source moves, 0 .. 1 in each place
+    a(p) = (1 - M(p)) (1 - M(p + F'(p)))
+    z_W = W + fold((1 - a) WNet(U, F') + a U, W),    W = (1 - a) WNet(E(c_I), F) + a E(c_I)
 
-a, between 0 and 1 in each place, says what stays: around a thing that moves the flow has no edge, as the network draws it, and
-the backdrop must not be dragged along.
+a says what stays: a place that holds nothing that moves, and to which nothing that moves comes. So the outline of a thing is
+drawn once, where the picture shows it, and the flow carries it along: F itself may be smooth and go on beyond the outline,
+which a network draws well, and a backdrop is not dragged by it. Where a thing has left, a is 0 and F fetches the backdrop
+from beside it.
 
 `enlarge` is the convex upsampling of RAFT (Teed and Deng 2020, section 3.3); unfold and fold are a few convolutions around
 a pixel shuffle. Training starts at WNet(E(c_I), F): the last layer of fold is 0, and the first choice is bilinear.
@@ -19,13 +23,15 @@ a pixel shuffle. Training starts at WNet(E(c_I), F): the last layer of fold is 0
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lookup import warp
 
-STAY = -5.0  # of a, before training, behind a sigmoid: 0.7 % stay, so that a can be learnt
+MOVES = 3.0  # of M, before training, behind a sigmoid: 95 % moves, so 0.2 % stays
 
 
 def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
@@ -67,10 +73,24 @@ class Residual(nn.Module):
         return x + self.layers(x)
 
 
+class Places(NamedTuple):
+    """What the learnt look-up knows of every place, r x r of them a cell."""
+
+    flow: Tensor  # F', (B, 2, r h, r w), in places
+    codes: Tensor  # U, (B or 1, 3 channels, r h, r w)
+    moving: Tensor  # M, (B, 1, r h, r w), 0 .. 1
+    arriving: Tensor  # M(p + F'(p)), the same
+
+    @property
+    def staying(self) -> Tensor:
+        """a, (B, 1, r h, r w), 0 .. 1."""
+        return (1 - self.moving) * (1 - self.arriving)
+
+
 class SubcellWarp(nn.Module):
     """The learnt look-up: latents of `channels`, r x r places a cell, convolutions of `width`, FNet's `features` to read."""
 
-    def __init__(self, channels: int, features: int, r: int, width: int) -> None:
+    def __init__(self, channels: int, features: int, r: int, width: int, edge: int = 16) -> None:
         super().__init__()
         self.r = r
         unfolded = 3 * channels * r * r  # of a cell; three times the latent's own channels at each place
@@ -83,35 +103,42 @@ class SubcellWarp(nn.Module):
             nn.Conv2d(width, channels, 3, padding=1),
         )  # fmt: skip
         self.choose = nn.Sequential(nn.Conv2d(features, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, 9 * r * r, 1))
-        self.stay = nn.Conv2d(width, r * r, 1)
+        self.look, self.guide = nn.Conv2d(3 * channels, edge, 3, padding=1), nn.Conv2d(width, edge * r * r, 1)
+        self.draw = nn.Conv2d(edge, 1, 3, padding=1)
         self.compare = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        silent = (self.fold[-1].weight, self.fold[-1].bias, self.choose[-1].weight, self.stay.weight, self.compare.weight)
+        self.moves = nn.Conv2d(2 * r * r, width, 1, bias=False)
+        silent = (*self.fold[-1].parameters(), self.choose[-1].weight, self.draw.weight, self.compare.weight, self.moves.weight)
         for parameter in silent:
             nn.init.zeros_(parameter)
-        nn.init.constant_(self.stay.bias, STAY)
+        nn.init.constant_(self.draw.bias, MOVES)
         self.choose[-1].bias.data.copy_(bilinear_logits(r))
 
-    def refine(self, flow: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """F', (B, 2, r h, r w) in places, and a, (B, 1, r h, r w) in [0, 1], of F (B, 2, h, w) in cells and FNet's finest
-        features (B, features, h, w)."""
-        seen = self.choose[:-1](features)
-        stay = F.pixel_shuffle(self.stay(seen), self.r).float().sigmoid()
-        return enlarge(flow, self.choose[-1](seen), self.r), stay
+    def refine(self, latents: Tensor, flow: Tensor, features: Tensor) -> Places:
+        """Flow, codes and outlines within the cells.
 
-    def forward(
-        self, latents: Tensor, flow: Tensor, fine: Tensor, interpolation: str = "bilinear", stay: Tensor | None = None
-    ) -> Tensor:
-        """z_W (B, channels, h, w) of latents E(c_I), F in cells, F' and a (None: 0) in places. Displacements, as in `warp`.
+        Of latents E(c_I) (B, channels, h, w), or (1, ...) where they are all alike, F (B, 2, h, w) in cells and FNet's finest
+        features (B, features, h, w).
+        """
+        seen = self.choose[:-1](features)
+        fine = enlarge(flow, self.choose[-1](seen), self.r)
+        codes = self.unfold(latents)
+        outline = self.draw(F.silu(self.look(codes) + F.pixel_shuffle(self.guide(seen), self.r)))
+        moving = outline.float().sigmoid()
+        return Places(fine, codes, moving, warp(moving, fine))
+
+    def forward(self, latents: Tensor, flow: Tensor, places: Places, interpolation: str = "bilinear") -> Tensor:
+        """z_W (B, channels, h, w) of latents E(c_I), F in cells, and what `refine` says of the places.
 
         `interpolation` is that of F; between places, which are small, bilinear is enough. A dropped picture, all 0, gives 0.
         """
+        stay = places.staying
         plain = warp(latents, flow, interpolation=interpolation)
-        once = latents[:1] if latents.stride(0) == 0 else latents  # one picture for all, from `expand`
-        places = self.unfold(once).expand(len(latents), -1, -1, -1)
-        moved = warp(places, fine)
-        if stay is not None:
-            moved = moved + stay.to(moved.dtype) * (places - moved)
-        cells = self.fold[:2](moved) + self.compare(plain)
+        plain = plain + F.avg_pool2d(stay, self.r).to(plain.dtype) * (latents - plain)
+        codes = places.codes.expand(len(latents), -1, -1, -1)
+        moved = warp(codes, places.flow)
+        moved = moved + stay.to(moved.dtype) * (codes - moved)
+        outlines = F.pixel_unshuffle(torch.cat([places.moving, places.arriving], dim=1), self.r).to(moved.dtype)
+        cells = self.fold[:2](moved) + self.compare(plain) + self.moves(outlines)
         learnt = self.fold[2:](cells).to(plain.dtype)
         there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1): the biases know no dropped picture
         return plain + learnt * there

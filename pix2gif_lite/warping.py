@@ -29,7 +29,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from .lookup import check_warp, warp
-from .subcell import SubcellWarp
+from .subcell import Places, SubcellWarp
 
 
 class FlowPyramid(NamedTuple):
@@ -38,13 +38,22 @@ class FlowPyramid(NamedTuple):
     flow0: Tensor  # (B, 2, h, w)      F of Eq. 5, warps the latent
     flow1: Tensor  # (B, 2, h/2, w/2)  a feature on the way, for the reader to look at
     flow2: Tensor  # (B, 2, h/4, w/4)  the same, coarser
-    fine: Tensor | None = None  # (B, 2, r h, r w)  flow0 within the cells, for the learnt look-up alone
-    stay: Tensor | None = None  # (B, 1, r h, r w) how much of each place does not move, for the same
+    places: Places | None = None  # within the cells, for the learnt look-up alone
 
     @property
     def finest(self) -> Tensor:
-        """The flow on the finest grid there is."""
-        return self.flow0 if self.fine is None else self.fine
+        """The flow on the finest grid there is, in cells of that grid."""
+        return self.flow0 if self.places is None else self.places.flow
+
+    @property
+    def seen(self) -> Tensor:
+        """The flow as z_W shows it, on the finest grid: `finest`, but 0 where more stays than moves."""
+        return self.finest if self.places is None else self.places.flow * (self.places.staying < 0.5)
+
+    def of(self, rows: Tensor) -> FlowPyramid:
+        """The flows of some of the samples, (B,) bool, of as many sources."""
+        flows = (flow[rows] for flow in self[:3])
+        return FlowPyramid(*flows, None if self.places is None else Places(*(part[rows] for part in self.places)))
 
 
 class InjectionModule(nn.Module):
@@ -222,11 +231,11 @@ class FlowNet(ModelMixin, ConfigMixin):
         flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)
 
         # 5. And the flow of every place in a cell, for the learnt look-up.
-        return FlowPyramid(*flows, *(() if self.subcell is None else self.subcell.refine(flows[0], x)))
+        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.refine(image_latents, flows[0], x))
 
     def look_up(self, image_latents: Tensor, flows: FlowPyramid) -> Tensor:
         """z_W of Eq. 6, (B, C, h, w): the latents E(c_I) looked up where `flows`, this network's own, point."""
         how = self.config
         if self.subcell is None:
             return warp(image_latents, flows.flow0, how.flow_mode, how.interpolation)
-        return self.subcell(image_latents, flows.flow0, flows.fine, how.interpolation, flows.stay)
+        return self.subcell(image_latents, flows.flow0, flows.places, how.interpolation)

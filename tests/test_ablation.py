@@ -79,7 +79,7 @@ def test_the_settings_change_what_their_names_say():
     assert changed["source"] == {"perceptual_target": "source"} and changed["absolute"] == {"flow_mode": "absolute"}
     assert changed["paper-losses"] == {
         "perceptual_target": "source",
-        "loss_weights": {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "smooth": 0.0},
+        "loss_weights": {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "outline": 0.0, "smooth": 0.0},
     }
 
 

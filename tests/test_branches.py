@@ -28,7 +28,7 @@ def test_branches_are_the_table_of_the_paper(pipe, s_M):
     torch.testing.assert_close(branches["none"].c_L, branches["image"].c_L)
     assert branches["none"].image_latents.abs().max() == branches["none"].z_W.abs().max() == 0
     assert torch.equal(branches["image"].image_latents, E)
-    torch.testing.assert_close(flow, pipe.flow_net(E, c_T + c_M).flow0)
+    torch.testing.assert_close(flow, pipe.flow_net(E, c_T + c_M).seen)
     assert not torch.equal(branches["image"].z_W, branches["full"].z_W)
     if s_M is not None:
         torch.testing.assert_close(branches["text"].c_L, bare.expand_as(c_T))  # no c_M, and no number in the prompt either

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -69,6 +70,34 @@ def test_terms_by_hand() -> None:
     assert low.dtype == torch.float32 and low.item() == 5 / 4
 
 
+def test_the_flow_is_asked_to_go_on_beyond_what_moves() -> None:
+    exact = torch.zeros(1, 2, 32, 32)
+    exact[:, 0, 14:18, 14:18] = 3.0  # a square moves by 3 px; the column beside it is hidden in the source
+    exact[..., 14:18, 18] = torch.nan
+    reach = torch.zeros(32, 32, dtype=torch.bool)
+    reach[6:26, 6:26] = True  # 8 px around the square
+    flow = torch.zeros(1, 2, 32, 32, requires_grad=True)
+    losses.flow_loss(flow, exact, beyond=8).backward()
+    assert torch.equal(flow.grad[0, 0] < 0, reach) and not flow.grad[0, 1].any()
+    right = torch.zeros(1, 2, 32, 32)
+    right[:, 0] = torch.where(reach, 3.0, -50.0)  # by 3 px within reach, and anything else elsewhere
+    assert losses.flow_loss(right, exact, beyond=8).item() == pytest.approx(0, abs=1e-6)
+    assert losses.flow_loss(right, exact.roll(1, 3), beyond=8).item() > 1
+
+
+def test_what_moves_is_asked_of_the_place_it_comes_from() -> None:
+    exact = torch.zeros(1, 2, 1, 8)
+    exact[0, 0, 0] = torch.tensor([0.0, -2.0, -2.0, torch.nan, 0.1, 0.0, 0.0, 0.0])
+    exact[0, 1, 0, 3] = torch.nan
+    moving = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]).view(1, 1, 1, 8)
+    # still: columns 0, 5, 6, 7; moving: 1 and 2, from beyond the edge (0.9) and from 0; not known: 3; neither: 4
+    told = [1 - 0.9, 0.9, 0.9, 1 - 0.4, 1 - 0.3, 1 - 0.2]
+    assert losses.outline_loss(moving, exact).item() == pytest.approx(-sum(math.log(p) for p in told) / 8)
+    assert losses.outline_loss(moving[..., ::2], exact.repeat_interleave(2, 2)).isfinite()  # on a coarser grid
+    sure = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    assert losses.outline_loss(1 - sure, torch.zeros(1, 2, 1, 2)).item() == pytest.approx(-math.log(1e-6) / 2, rel=1e-3)
+
+
 def test_lists_of_different_length_are_an_error() -> None:
     with pytest.raises(ValueError, match="Lists of 1 and 2"):
         losses.perceptual_loss([torch.zeros(1)], [torch.zeros(1)] * 2)
@@ -77,12 +106,12 @@ def test_lists_of_different_length_are_an_error() -> None:
 
 
 def test_total_is_the_weighted_sum_and_checks_names() -> None:
-    values = {"diffusion": 2.0, "perceptual": 30.0, "warp": 0.5, "flow": 4.0}
+    values = {"diffusion": 2.0, "perceptual": 30.0, "warp": 0.5, "flow": 4.0, "outline": 3.0}
     terms = {name: torch.tensor(value) for name, value in values.items()}
-    assert losses.total_loss(terms, LITE.loss_weights).item() == pytest.approx(1 * 2 + 0.01 * 30 + 0.3 * 0.5 + 0.02 * 4)
+    assert losses.total_loss(terms, LITE.loss_weights).item() == pytest.approx(1 * 2 + 0.01 * 30 + 0.3 * 0.5 + 0.02 * (4 + 3))
     with pytest.raises(ValueError, match=r"no weight for \['colour'\]"):
         losses.total_loss({**terms, "colour": torch.tensor(1.0)}, LITE.loss_weights)
-    with pytest.raises(ValueError, match=r"no term for \['perceptual', 'warp', 'flow'\]"):
+    with pytest.raises(ValueError, match=r"no term for \['perceptual', 'warp', 'flow', 'outline'\]"):
         losses.total_loss({"diffusion": torch.tensor(2.0)}, LITE.loss_weights)
     with pytest.raises(ValueError, match="All loss weights are 0"):
         losses.total_loss(terms, dict.fromkeys(terms, 0.0))

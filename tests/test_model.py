@@ -11,6 +11,7 @@ from pix2gif_lite.lookup import warp
 from pix2gif_lite.model import Pix2GifModel, build_unet, unet_in_channels
 from pix2gif_lite.presets import LITE, PAPER, TINY, VARIANTS
 from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.subcell import MOVES
 from pix2gif_lite.text import encode_text, motion_prompt, tokenize
 
 CAPTIONS = ["a red balloon is rising over green hills", "a blue fish swims to the left", "a windmill is spinning"]
@@ -61,6 +62,7 @@ def test_each_variant_feeds_the_unet_what_the_table_says(variant: str) -> None:
         c_T = encode_text(parts["text_encoder"], data["input_ids"])
         c_L = c_T + parts["motion_embedding"].embedding.weight[motion.long()][:, None]
         warped = warp(E, parts["flow_net"](E, c_L).flow0, interpolation=TINY.interpolation)
+        warped = warped + (1 - torch.tensor(MOVES).sigmoid()) ** 2 * (E - warped)  # as an untrained look-up does
         c, x = {
             "base": (c_T, [z_t, E]),
             "motion-embed": (c_L, [z_t, E]),

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from pix2gif_lite.lookup import INTERPOLATIONS, warp
-from pix2gif_lite.subcell import STAY, SubcellWarp, bilinear_logits, enlarge
-from pix2gif_lite.warping import FlowNet
+from pix2gif_lite.subcell import MOVES, Places, SubcellWarp, bilinear_logits, enlarge
+from pix2gif_lite.warping import FlowNet, FlowPyramid
 
 
 def one_hot(h: int, w: int, r: int, picks: dict[tuple[int, int, int, int], tuple[int, int]]) -> torch.Tensor:
@@ -97,22 +97,26 @@ def parts(size: tuple[int, int] = (8, 12), batch: int = 2, channels: int = 4) ->
 def waken(module: SubcellWarp) -> SubcellWarp:
     """Random weights where training starts at 0."""
     torch.manual_seed(3)
-    for parameter in (*module.fold[-1].parameters(), module.choose[-1].weight, module.stay.weight, module.compare.weight):
+    for parameter in (*module.fold[-1].parameters(), module.choose[-1].weight, module.compare.weight, module.moves.weight):
         torch.nn.init.normal_(parameter, std=0.5)
+    torch.nn.init.normal_(module.draw.weight, std=3.0)  # M from 0 to 1
+    torch.nn.init.zeros_(module.draw.bias)
     return module
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("size", [(8, 12), (5, 3), (1, 1)])
-def test_it_starts_as_the_plain_look_up_to_the_bit(interpolation: str, size: tuple[int, int]) -> None:
+def test_it_starts_as_the_plain_look_up(interpolation: str, size: tuple[int, int]) -> None:
     latents, flow, features = parts(size)
     module = SubcellWarp(channels=4, features=8, r=3, width=16)
-    fine, stay = module.refine(flow, features)
-    assert fine.shape == (2, 2, 3 * size[0], 3 * size[1]) and stay.shape == (2, 1, 3 * size[0], 3 * size[1])
-    assert torch.allclose(stay, torch.tensor(STAY).sigmoid())
-    z_W = module(latents, flow, fine, interpolation, stay)
-    assert torch.equal(z_W, warp(latents, flow, interpolation=interpolation))
-    assert not torch.equal(waken(module)(latents, flow, fine, interpolation, stay), z_W)  # and is more than that, later
+    places, fine = module.refine(latents, flow, features), (3 * size[0], 3 * size[1])
+    assert [part.shape for part in places] == [(2, 2, *fine), (2, 12, *fine), (2, 1, *fine), (2, 1, *fine)]
+    moves = torch.tensor(MOVES).sigmoid()
+    for share in places.moving, places.arriving:
+        torch.testing.assert_close(share, moves.expand_as(share))
+    z_W, plain = module(latents, flow, places, interpolation), warp(latents, flow, interpolation=interpolation)
+    torch.testing.assert_close(z_W, plain + (1 - moves).square() * (latents - plain))  # 0.2 % stay
+    assert not torch.allclose(waken(module)(latents, flow, places, interpolation), z_W)  # and is more than that, later
 
 
 def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
@@ -120,59 +124,79 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
     flow = torch.zeros(2, 2, 8, 12)
     flow[:, 0], flow[:, 1] = 0.5, -1.0  # by one place right, two places up: whole places, so nothing is interpolated
-    places = module.unfold(latents)
-    assert places.shape == (2, 12, 16, 24)  # three times the latent's channels, r times its sides
     rows, columns = (torch.arange(16) - 2).clamp(0), (torch.arange(24) + 1).clamp(max=23)
-    fine, stay = module.refine(flow, features)
-    moved, plain = places[:, :, rows][:, :, :, columns], warp(latents, flow)
-    for a, mixed in ((None, moved), (stay, (1 - stay) * moved + stay * places), (torch.ones_like(stay), places)):
-        added = module.fold[2:](module.fold[1](module.fold[0](mixed)) + module.compare(plain))
-        torch.testing.assert_close(module(latents, flow, fine, stay=a), plain + added, rtol=1e-4, atol=1e-4)
+    _, U, M, arriving = places = module.refine(latents, flow, features)
+    assert U.shape == (2, 12, 16, 24) and torch.equal(U, module.unfold(latents))  # three times the channels, r times the sides
+    torch.testing.assert_close(arriving, M[:, :, rows][:, :, :, columns])
+    assert 0.2 < M.std()
+    moved, plain = U[:, :, rows][:, :, :, columns], warp(latents, flow)
+    nothing, everything = torch.zeros_like(M), torch.ones_like(M)
+    for outlines in ((M, arriving), (nothing, nothing), (everything, everything), (everything, nothing), (nothing, everything)):
+        here, there = outlines
+        a = (1 - here) * (1 - there)
+        mixed = (1 - a) * moved + a * U
+        coarse = a.unflatten(2, (8, 2)).unflatten(4, (12, 2)).mean((3, 5))  # (2, 1, 8, 12): the mean of a cell's places
+        between = (1 - coarse) * plain + coarse * latents
+        seen = module.fold[1](module.fold[0](mixed)) + module.compare(between)
+        seen = seen + module.moves(F.pixel_unshuffle(torch.cat(outlines, 1), 2))
+        given = places._replace(moving=here, arriving=there)
+        torch.testing.assert_close(given.staying, a)
+        torch.testing.assert_close(module(latents, flow, given), between + module.fold[2:](seen), rtol=1e-4, atol=1e-4)
+
+
+def test_a_thing_moves_with_its_outline_and_the_backdrop_stays() -> None:
+    """By hand, in places: a thing at columns 2 and 3 goes one to the right; the flow goes on far beyond it."""
+    M = torch.tensor([0.0, 0, 1, 1, 0, 0, 0, 0]).view(1, 1, 1, 8).expand(1, 1, 2, 8)
+    U = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 12, 2, 8)
+    flow = torch.zeros(1, 2, 2, 8)
+    flow[:, 0] = -1
+    places = Places(flow, U, M, warp(M, flow))
+    assert places.arriving[0, 0, 0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+    assert places.staying[0, 0, 0].tolist() == [1, 1, 0, 0, 0, 1, 1, 1]
+    shown = warp(U, flow) + places.staying * (U - warp(U, flow))
+    assert shown[0, 0, 0].tolist() == [0, 1, 1, 2, 3, 5, 6, 7]  # where it left, column 2, the backdrop from beside it
 
 
 def test_a_dropped_picture_gives_0_and_the_others_do_not_notice() -> None:
     latents, flow, features = parts(batch=3)
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
     latents[1] = 0
-    fine, stay = module.refine(flow, features)
-    z_W = module(latents, flow, fine, stay=stay)
+    places = module.refine(latents, flow, features)
+    z_W = module(latents, flow, places)
     assert not z_W[1].any()
-    for k in (0, 2):
-        alone = module(latents[k : k + 1], flow[k : k + 1], fine[k : k + 1], stay=stay[k : k + 1])
-        torch.testing.assert_close(z_W[k : k + 1], alone)
+    for k in (slice(0, 1), slice(2, 3)):
+        alone = module(latents[k], flow[k], Places(*(part[k] for part in places)))
+        torch.testing.assert_close(z_W[k], alone)
     latents[1, 0, 0, 0] = 1e-3  # nearly dropped is not dropped
-    assert module(latents, flow, fine, stay=stay)[1].abs().mean() > 0.1
+    assert module(latents, flow, places)[1].abs().mean() > 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(dtype: torch.dtype) -> None:
     latents, flow, features = parts()
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
-    fine, stay = module.refine(flow, features)
-    exact = module(latents, flow, fine, stay=stay)
+    exact = module(latents, flow, module.refine(latents, flow, features))
     module.to(dtype)
-    fine, stay = module.refine(flow, features.to(dtype))
-    low = module(latents.to(dtype), flow, fine, stay=stay)
-    assert fine.dtype == torch.float32 and low.dtype == dtype
+    places = module.refine(latents.to(dtype), flow, features.to(dtype))
+    low = module(latents.to(dtype), flow, places)
+    assert places.flow.dtype == places.moving.dtype == torch.float32 and low.dtype == dtype
     assert (low.float() - exact).abs().mean() < 0.03 * exact.abs().mean()
 
 
-def test_after_two_steps_every_parameter_has_a_gradient() -> None:
+def test_after_a_few_steps_every_parameter_has_a_gradient() -> None:
     latents, flow, features = parts()
     module = SubcellWarp(channels=4, features=8, r=2, width=16)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     target = torch.randn_like(latents)
     idle = []
-    for _ in range(3):
+    for _ in range(4):
         optimiser.zero_grad()
-        fine, stay = module.refine(flow, features)
-        (module(latents, flow, fine, stay=stay) - target).square().mean().backward()
+        (module(latents, flow, module.refine(latents, flow, features)) - target).square().mean().backward()
         idle.append({name for name, p in module.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-7})
         optimiser.step()
-    awake = {name for name, _ in module.named_parameters()} - idle[0]
-    assert awake == {f"fold.{len(module.fold) - 1}.{kind}" for kind in ("weight", "bias")}  # first the layer that is 0,
-    assert idle[1] == {"choose.0.weight", "choose.0.bias"}  # then what reads the features: its last layer is 0 as well
-    assert idle[2] == set()
+    first = {f"fold.{len(module.fold) - 1}.{kind}" for kind in ("weight", "bias")} | {"draw.weight", "draw.bias"}
+    assert {name for name, _ in module.named_parameters()} - idle[0] == first  # the layers that are 0,
+    assert idle[-1] == set()
 
 
 def test_it_learns_what_lies_between_cells() -> None:
@@ -189,16 +213,15 @@ def test_it_learns_what_lies_between_cells() -> None:
 
     for _ in range(150):
         latents, moved = example()
-        fine, stay = module.refine(flow, torch.zeros(4, 8, 6, 6))
-        error = (module(latents, flow, fine, "bicubic", stay) - moved).square()
+        places = module.refine(latents, flow, torch.zeros(4, 8, 6, 6))
+        error = (module(latents, flow, places, "bicubic") - moved).square()
         optimiser.zero_grad()
         error.mean().backward()
         optimiser.step()
     latents, moved = example()
     inner = (..., slice(1, -1), slice(1, -1))  # what rolls in at the edge nobody can know
     with torch.no_grad():
-        fine, stay = module.refine(flow, torch.zeros(4, 8, 6, 6))
-        learnt = module(latents, flow, fine, "bicubic", stay)
+        learnt = module(latents, flow, module.refine(latents, flow, torch.zeros(4, 8, 6, 6)), "bicubic")
     learnt, plain = ((z - moved)[inner].square().mean().sqrt() for z in (learnt, warp(latents, flow, interpolation="bicubic")))
     assert learnt < 0.3 * plain
 
@@ -220,15 +243,15 @@ def test_flow_net_gives_both_flows_and_looks_up_with_them() -> None:
     z, c_L = torch.randn(2, 4, 12, 20), torch.randn(2, 77, 256)
     with torch.no_grad():
         flows = net(z, c_L)
-        assert flows.flow0.shape == (2, 2, 12, 20) and flows.fine.shape == (2, 2, 36, 60)
+        assert flows.flow0.shape == (2, 2, 12, 20) and flows.finest.shape == (2, 2, 36, 60)
         z_W = net.look_up(z, flows)
-        torch.testing.assert_close(z_W, net.subcell(z, flows.flow0, flows.fine, "bicubic", flows.stay))
+        torch.testing.assert_close(z_W, net.subcell(z, flows.flow0, flows.places, "bicubic"))
         assert (z_W - warp(z, flows.flow0, interpolation="bicubic")).abs().mean() > 0.1
     # the flow itself is that of the same network without a learnt look-up
     plain = FlowNet(flow_width=16, interpolation="bicubic").eval()
     plain.load_state_dict({name: value for name, value in net.state_dict().items() if not name.startswith("subcell.")})
     with torch.no_grad():
-        assert torch.equal(plain(z, c_L).flow0, flows.flow0) and plain(z, c_L).fine is None
+        assert torch.equal(plain(z, c_L).flow0, flows.flow0) and plain(z, c_L).places is None
         assert torch.equal(plain.look_up(z, flows), warp(z, flows.flow0, interpolation="bicubic"))
 
 
@@ -241,12 +264,11 @@ def test_one_picture_for_all_is_looked_at_once_and_gives_the_same() -> None:
     with torch.no_grad():
         flows = net(z.expand(3, -1, -1, -1), c_L)
         z_W = net.look_up(z.expand(3, -1, -1, -1), flows)
-        assert batches == [1, 1, 3, 1, 3]  # down, the flow; unfolded, folded
+        assert batches == [1, 1, 3, 1, 3]  # down, the flow; unfolded once; folded
         same = net(z.repeat(3, 1, 1, 1), c_L)
         expected = net.look_up(z.repeat(3, 1, 1, 1), same)
-    assert [flow.shape for flow in flows] == [flow.shape for flow in same]
-    for flow, other in zip(flows, same, strict=True):
-        torch.testing.assert_close(flow, other, rtol=1e-4, atol=1e-4)
+    for flow, other in zip((*flows[:3], *flows.places), (*same[:3], *same.places), strict=True):
+        torch.testing.assert_close(flow.expand_as(other), other, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(z_W, expected, rtol=1e-4, atol=1e-4)
     assert (z_W[0] - z_W[1]).abs().max() > 1e-3  # the texts differ
 
@@ -276,3 +298,14 @@ def test_a_config_from_before_there_were_subcells_has_none(tmp_path) -> None:
         flows = old(z, c_L)
         expected = warp(z, net(z, c_L).flow0, interpolation="bicubic")
         torch.testing.assert_close(old.look_up(z, flows), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_flow_that_is_seen_is_the_mean_of_what_the_places_do() -> None:
+    flow, places = torch.zeros(1, 2, 1, 2), torch.zeros(1, 2, 2, 4)
+    places[:, 0] = torch.tensor([[2.0, 2, 4, 4], [2, 2, 4, 4]])  # in places: 1 cell and 2 cells to the right
+    moving = torch.tensor([[1.0, 0, 1, 1], [1, 0, 1, 1]]).view(1, 1, 2, 4)
+    pyramid = FlowPyramid(flow, flow, flow, Places(places, torch.zeros(1, 12, 2, 4), moving, torch.zeros_like(moving)))
+    assert pyramid.seen.tolist() == [[[[0.5, 2]], [[0, 0]]]] and pyramid.finest is places
+    assert FlowPyramid(flow, flow, flow).seen is flow
+    two = FlowPyramid(*(torch.arange(2.0).view(2, 1, 1, 1).expand(2, 2, 4, 4) for _ in range(3)), None)
+    assert two.of(torch.tensor([False, True])).flow0.unique().tolist() == [1]

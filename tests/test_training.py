@@ -33,16 +33,19 @@ from pix2gif_lite.latent_cache import (
     read_latents,
     write_shard,
 )
+from pix2gif_lite.losses import flow_loss
 from pix2gif_lite.mixture import FAMILIES, Mixture, Pick
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
+from pix2gif_lite.subcell import MOVES
 from pix2gif_lite.text import tokenize
 from pix2gif_lite.training import load_component, train_autoencoder, train_model
 from pix2gif_lite.training_data import PictureSource, keyed_noise, keyed_rng, load_photographs, photo_crop
 from pix2gif_lite.training_loop import Run, fit, operations_per_sample
+from pix2gif_lite.warp_terms import BEYOND
 
 # float32, so that the comparisons below are about the loop and not about rounding.
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
@@ -482,7 +485,7 @@ def test_exact_flows_are_cached_where_they_are_asked_for(vae, tmp_path):
 
 def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     """Before training F is 0, and the error the flow's own length; without a flow the other terms are left."""
-    weights = {"warp": 0.5, "flow": 2.0}
+    weights = {"warp": 0.5, "flow": 2.0, "outline": 3.0}
     preset = TINY.with_changes(loss_weights=weights, drop_text=0.0, drop_image=0.0, drop_both=0.0, drop_motion=0.0)
     cached = cache_scenes(vae, tmp_path / "flows", 4, 2, size=64, flows=True, progress_bar=False)
     parts = build_components(preset, seed=0)
@@ -490,10 +493,19 @@ def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     batch = job.batch(range(16))
     terms = job(batch)
     length = batch.flow.nan_to_num(0).square().sum(dim=1).sqrt().mean().item()
-    assert terms["flow"].item() == pytest.approx(length, rel=0.15)
-    assert terms["loss"].item() == pytest.approx(0.5 * terms["warp"].item() + 2 * terms["flow"].item())
-    terms["flow"].backward()
-    assert all(p.grad.abs().max() > 0 for p in job.model.flow_net.predict_flow0.parameters())
+    assert flow_loss(torch.zeros(16, 2, 4, 4), batch.flow).item() == pytest.approx(length, rel=0.15)
+    around = flow_loss(torch.zeros(16, 2, 4, 4), batch.flow, beyond=BEYOND)  # the learnt look-up wants it to go on
+    assert around > 2 * length and terms["flow"].item() == pytest.approx(around.item(), rel=0.05)
+    known = ~batch.flow.isnan().any(dim=1)
+    still, moving = (known & (batch.flow == 0).all(dim=1)).sum(), (known & (batch.flow.norm(dim=1) >= 0.25)).sum()
+    says = torch.tensor(MOVES).sigmoid()  # that 95 % moves
+    told = -(still * (1 - says).log() + moving * says.log()) / known.numel()
+    assert terms["outline"].item() == pytest.approx(told.item(), rel=1e-3)
+    total = 0.5 * terms["warp"].item() + 2 * terms["flow"].item() + 3 * terms["outline"].item()
+    assert terms["loss"].item() == pytest.approx(total)
+    (terms["flow"] + terms["outline"]).backward()
+    learning = (*job.model.flow_net.predict_flow0.parameters(), *job.model.flow_net.subcell.draw.parameters())
+    assert all(p.grad.abs().max() > 0 for p in learning)
     without = job(batch._replace(flow=None))
     assert without.keys() == {"loss", "warp"} and without["loss"].item() == pytest.approx(0.5 * terms["warp"].item())
 

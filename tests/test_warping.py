@@ -105,7 +105,7 @@ def test_flows_equal_a_computation_by_hand_in_both_modes() -> None:
     z, c_L = torch.randn(2, 4, 32, 32), torch.randn(2, 77, 256)
     expected = flows_by_hand(net, z, c_L)
     pyramid = net(z, c_L)
-    assert pyramid.fine is None  # nothing is looked up between cells
+    assert pyramid.places is None  # nothing is looked up between cells
     for ours, by_hand in zip(pyramid[:3], expected, strict=True):
         torch.testing.assert_close(ours, by_hand)
 

@@ -309,7 +309,7 @@ def condition(k, m):  # c_L of scene k's caption at this motion
 
 with torch.no_grad():
     pyramids = {m: pipe.flow_net(E[0], condition(0, m)) for m in (4, 16)}
-print({name: tuple(f.shape) for name, f in pyramids[4]._asdict().items()}, "|", pipe.flow_net.num_parameters(), "weights")
+print([tuple(flow.shape) for flow in pyramids[4][:3]], "|", pipe.flow_net.num_parameters(), "weights")
 print("flow2 is the same for m = 4 and m = 16:", torch.equal(pyramids[4].flow2, pyramids[16].flow2))
 rows = [[flow_to_rgb(f) for f in reversed(p[:3])] + [flow_to_rgb(scenes[0].at(m).flow)] for m, p in pyramids.items()]
 names = ["flow2, 8 x 8", "flow1, 16 x 16", "flow0 = F, 32 x 32", "exact"]
@@ -365,11 +365,10 @@ def draw_real(m, scene):  # draw
     k = int(scene.split()[0])
     flow, picture = warped(k, m)
     exact = scenes[k].at(m)
-    row = [rest[k], picture, exact.image, flow_to_rgb(flow, maximum=2.5)]
-    sheet = contact_sheet([row], None, ["source", "D(z_W)", "exact frame", "F, full at 2.5 cells"])
-    longest = float(flow.norm(dim=1).max())
-    words = f"m = {m}: longest arrow {longest:.2f} cells = {8 * longest:.1f} px at 256"
-    return [sheet, words, arrows(picture, flow[0])]
+    row = [rest[k], picture, exact.image, flow_to_rgb(flow, maximum=10)]
+    sheet = contact_sheet([row], None, ["source", "D(z_W)", "exact frame", "F, full at 10 px of 128"])
+    longest = float(flow.norm(dim=1).max()) * 256 / flow.shape[-1]
+    return [sheet, f"m = {m}: longest arrow {longest:.1f} px at 256", arrows(picture, flow[0], stride=6)]
 
 
 real = Explorer(
@@ -393,19 +392,25 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 # ### Between the cells
 # A cell is 4 x 4 pixels, and its four numbers are a code that D reads. Halfway between two cells the plain lookup takes the average of two
 # codes, and D does not read it as what lies halfway. Also, a cell on an object's edge has one arrow: it moves whole or not at all.
-# So lite's WNet (ours, `subcell.py`) *unfolds* every cell into $r \times r$ places, looks each of them up, and *folds* them again:
-# $$U = \mathrm{unfold}\big(E(c_I)\big) \qquad z_0 = \mathrm{WNet}\big(E(c_I), F\big) \qquad
-# z_W = z_0 + \mathrm{fold}\big((1 - a)\,\mathrm{WNet}(U, F') + a\,U,\; z_0\big)$$
-# fold and unfold are a few convolutions around a pixel shuffle. $F'$ gives every place an arrow of its own: a weighted mean of $F$ at the
-# 3 x 3 cells around it, with weights that FlowNet writes. $a$, between 0 and 1, says how much of a place stays where it is: a flow drawn
-# by convolutions fades out around a thing that moves, and the hills behind it must not be dragged along. Before training, fold gives 0
-# and $F'$ is $F$ enlarged.
+# So lite's WNet (ours, `subcell.py`) *unfolds* every cell into $r \times r$ places, $U = \mathrm{unfold}(E(c_I))$, looks each of them up
+# and *folds* them again: a few convolutions around a pixel shuffle. $F'$ gives every place an arrow of its own, a weighted mean of $F$ at
+# the 3 x 3 cells around it, with weights that FlowNet writes.
 #
-# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Nothing stays, $a = 0$, where
-# fold learnt with the $a$ that FlowNet writes: at a quarter of a cell it is behind the plain lookup for that. Then $F$ beside $F'$: one
-# arrow for a cell, and one for each of its places; and $a$.
+# And where does a thing end? A convolution cannot draw an edge into a flow, and the hills behind a kite must not be dragged along. But the
+# *picture* shows the edge. So a small network marks in the source what moves, $M(p)$ between 0 and 1, and the flow carries that mark along:
+# $$a(p) = \big(1 - M(p)\big)\big(1 - M(p + F'(p))\big)$$
+# is what stays: nothing that moves is here, and nothing that moves comes here. Then
+# $$z_0 = (1 - a)\,\mathrm{WNet}\big(E(c_I), F\big) + a\,E(c_I) \qquad
+# z_W = z_0 + \mathrm{fold}\big((1 - a)\,\mathrm{WNet}(U, F') + a\,U,\; z_0\big)$$
+# $F$ may be smooth now, and go on well beyond the kite. It is even asked to ($L_F$, notebook 05). Where the kite has left, $a$ is 0, and the
+# flow that goes on fetches sky from beside it.
+#
+# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Everything moves, $M = 1$. Then
+# $F$ beside $F'$: one arrow for a cell, and one for each of its places; $M$, and $a$.
 
 # %%
+from pix2gif_lite.subcell import Places
+
 r, plain = pipe.flow_net.config.subcells, pipe.flow_net.config.interpolation
 
 
@@ -414,7 +419,9 @@ def shift_all(cells):  # scene -> the exact picture, through the autoencoder, an
     flow, fine = constant_flow(-cells, -cells, 32, 32), constant_flow(-cells * r, -cells * r, 32 * r, 32 * r)
     for k in range(3):
         moved = torch.roll(rest[k], (round(4 * cells), round(4 * cells)), (2, 3))
-        latents = encode(moved), lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, fine, plain)
+        everything = torch.ones(1, 1, 32 * r, 32 * r)
+        places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), everything, everything)
+        latents = encode(moved), lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, places, plain)
         yield [moved, *(decode(z) for z in latents)]
 
 
@@ -425,14 +432,16 @@ for cells in (0.25, 0.5, 0.75, 1):
     print(f"by {cells:4} cell: " + ", ".join(f"{name} {value:.1f} dB" for name, value in between[cells].items()))
 rows = [[p[:, :, 34:98, 34:98] for p in row] for row in shift_all(0.5)]
 with torch.no_grad():
-    F, _, _, fine, stay = pipe.flow_net(E[1], condition(1, 16))
+    flows = pipe.flow_net(E[1], condition(1, 16))
+F, places = flows.flow0, flows.places
 exact_flow = scenes[1].at(16).flow / 4  # pixels of 128 as cells
-flows = [*(flow_to_rgb(flow, maximum=2.5) for flow in (F, fine / r)), 1 - 2 * stay.expand(-1, 3, -1, -1)]
-flows.append(flow_to_rgb(exact_flow, maximum=2.5))
+shown = [flow_to_rgb(flow, maximum=2.5) for flow in (F, places.flow / r)]
+shown += [1 - 2 * mask.expand(-1, 3, -1, -1) for mask in (places.moving, places.staying)]
+shown.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
-    contact_sheet([flows], None, ["F", f"F', {r} x {r} a cell", "a: black stays", "exact flow"], 192),
-    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F' and the exact flow",
+    contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "M: black moves", "a: black stays", "exact flow"], 160),
+    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F', M, a and the exact flow",
 )
 
 # %% [markdown]

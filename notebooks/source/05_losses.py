@@ -19,11 +19,11 @@
 # # 05 · Losses
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/05_losses.ipynb)
 #
-# Five numbers say what Pix2Gif gets wrong: the noise, the look, the place, the flow, the smoothness. Here terms pull on a flow, alone and
-# together, so that you see what it asks for.
+# Six numbers say what Pix2Gif gets wrong: the noise, the look, the place, the flow, the outline, the smoothness. Here terms pull on a
+# flow, alone and together, so that you see what it asks for.
 #
 # **You will learn**
-# - the five terms, which part of the model hears which, and what a weight on a noise level means;
+# - the six terms, which part of the model hears which, and what a weight on a noise level means;
 # - why the perceptual loss against the *source* is a brake, and against the *target* is not;
 # - what the smoothness term adds, and what the authors' widened convolution does to L_P.
 #
@@ -38,7 +38,8 @@
 # | $E(c_T')$ | the later frame's latent, "the target" | `T` (B, 4, 32, 32) |
 # | $\phi_k$ | frozen features of a latent, layer k | `phi(z)`, a list |
 # | $F, F^*$ | the flow that FNet gives; the exact one, where the data know it | `true_flow` (B, 2, 32, 32), cells |
-# | $\lambda_P, \lambda_W, \lambda_F, \lambda_S$ | weights of the perceptual, warp, flow and smoothness terms | `preset.loss_weights` |
+# | $M$ | what of the source moves, 0 .. 1 at each place | `M` (B, 1, 128, 128) |
+# | $\lambda_P, \lambda_W, \lambda_F, \lambda_M, \lambda_S$ | weights of the perceptual, warp, flow, outline and smoothness terms | `preset.loss_weights` |
 
 # %%
 # In Colab: fetch the package. Anywhere it is installed already: nothing happens.
@@ -107,12 +108,12 @@ Embedded(
 # What is $a$? The abstract says the *target* frame. Eq. 7 says the *source*, $a = E(c_I)$, and so does the authors' code. Those are
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
-# Three more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ is ours, too: drawn scenes know their
-# exact flow $F^*$, and inside a plain red star no colour tells where it came from. It is asked of what moves: the plain sky around may
-# as well come along. GIFs do not know their flow: for them $L_F$ is left out.
-# $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0 here, too.
+# Four more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ and $L_M$ are ours, too: drawn scenes know
+# their exact flow $F^*$, and inside a plain red star no colour tells where it came from. $L_F$ is asked of what moves and 8 pixels beyond,
+# where $F$ should go on as near by; $L_M$ asks $M$ (notebook 04) of each pixel's own place in the source whether it moves. GIFs do not know their
+# flow: for them both are left out. $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0 here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
-# L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
+# L_M = -\log \lvert M(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
 # $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
 
 # %% tags=["nbval-check-output"]
@@ -144,6 +145,13 @@ def flow_by_hand(flow, exact):  # both (B, 2, h, w); rounded off at 0, as sqrt(x
     return (error * (exact != 0).any(1)).mean()  # of what moves
 
 
+def outline_by_hand(M, exact):  # (B, 1, S, S) and (B, 2, S, S), px; each pixel asks the place that it comes from
+    moves = (exact != 0).any(1, keepdim=True)
+    right = torch.where(moves, warp(M, exact), 1 - warp(M, exact))
+    asked = (exact.norm(dim=1, keepdim=True) >= losses.STILL) | ~moves
+    return -(right.clamp(min=1e-6).log() * asked).mean()
+
+
 def smooth_by_hand(flow):  # (B, 2, h, w)
     right = (flow[..., :, 1:] - flow[..., :, :-1]).abs().mean()
     down = (flow[..., 1:, :] - flow[..., :-1, :]).abs().mean()
@@ -165,12 +173,14 @@ fE, fT = phi(E), phi(T)  # lists of (1, C, 32, 32)
 g = torch.Generator().manual_seed(0)
 wanted, guess = torch.randn(1, 4, 32, 32, generator=g), torch.randn(1, 4, 32, 32, generator=g)
 bumpy = true_flow + 0.1 * torch.randn(1, 2, 32, 32, generator=g)
+M = torch.rand(1, 1, 128, 128, generator=g)
 
 mine = {
     "diffusion": diffusion_by_hand(guess, wanted),
     "perceptual": perceptual_by_hand(fE, fT),
     "warp": warp_by_hand(z_true, T),
     "flow": flow_by_hand(bumpy, true_flow),
+    "outline": outline_by_hand(M, frame.flow),
     "smooth": smooth_by_hand(bumpy),
 }
 package = {
@@ -178,6 +188,7 @@ package = {
     "perceptual": losses.perceptual_loss(fE, fT),
     "warp": losses.warp_loss(z_true, T),
     "flow": losses.flow_loss(bumpy, true_flow),
+    "outline": losses.outline_loss(M, frame.flow),
     "smooth": losses.smoothness_loss(bumpy),
 }
 for name in mine:
@@ -214,6 +225,7 @@ def tiny_terms(model):
         "perceptual": losses.perceptual_loss(tiny_phi(target), tiny_phi(z_W)),
         "warp": losses.warp_loss(z_W, target),
         "flow": losses.flow_loss(flows.finest, torch.ones(2, 2, 64, 64)),
+        "outline": losses.outline_loss(flows.places.moving, torch.ones(2, 2, 64, 64)),
         "smooth": losses.smoothness_loss(flow),
     }
 
@@ -268,6 +280,7 @@ Embedded(
 # %%
 print(inspect.getsource(losses.perceptual_loss))
 print(inspect.getsource(losses.flow_loss))
+print(inspect.getsource(losses.outline_loss))
 print(inspect.getsource(losses.smoothness_loss))
 print(inspect.getsource(losses.total_loss))
 

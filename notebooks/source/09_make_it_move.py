@@ -206,7 +206,7 @@ from pix2gif_lite.text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 AC, STEPS = diffusion.alphas_cumprod(pipe.config), 10
 sigmas, _ = diffusion.sigmas_for(STEPS, AC, "trailing", "euler_ancestral")
 scaling = pipe.vae.config.scaling_factor
-CELLS = (pipe.vae.config.latent_channels, *out.flow.shape[-2:])  # (4, 32, 32)
+CELLS = (pipe.vae.config.latent_channels, *2 * [pipe.config.image_size // pipe.vae.downsampling])  # (4, 32, 32)
 
 
 @torch.no_grad()
@@ -284,7 +284,7 @@ pair = next(s for s in sample_scenes(60, "train", seed=7) if sum(a.action is not
 first = to_pil(pair.at(0).image[0])
 both = pipe(first, pair.caption, motion=[6, 14], seed=0)
 truth = draw([pair] * 2, [6, 14])
-cells = truth.flow * both.flow.shape[-1] / truth.flow.shape[-1]  # px to latent cells
+cells = truth.flow * both.flow.shape[-1] / truth.flow.shape[-1]  # px of the picture to cells of the flow's own grid
 top = float(cells.norm(dim=1).max())
 upper = [first, *both.frames, *flow_to_rgb(both.flow, top)]
 lower = [None, *truth.image, *flow_to_rgb(cells, top)]
