@@ -14,6 +14,7 @@ This file knows no model: tensors and PIL images.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -51,12 +52,12 @@ def to_source(image: Any) -> Image.Image:
 
 def grey_levels(pictures: Tensor) -> Tensor:
     """Pictures in [-1, 1] of any shape, clamped and rounded as they are saved: uint8."""
-    return (pictures.detach().float().clamp(-1, 1) + 1).mul_(127.5).round_().to(torch.uint8)
+    return pictures.detach().float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
 
 
 def to_pil(picture: Tensor) -> Image.Image:
     """(3, H, W) in [-1, 1], clamped and rounded, as an RGB image."""
-    return Image.fromarray(grey_levels(picture.cpu()).permute(1, 2, 0).contiguous().numpy())
+    return Image.merge("RGB", [Image.fromarray(plane) for plane in grey_levels(picture.cpu()).contiguous().numpy()])
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -105,8 +106,25 @@ def explained(frame: Tensor, decoded: Tensor, flow: Tensor) -> Tensor:
     flow = tf.interpolate(flow.float(), (height, width), mode="bilinear", align_corners=False)
     flow = flow * flow.new_tensor([width / w, height / h])[:, None, None]  # cells -> pixels
     unlike = (frame.float() - warp(decoded.float(), flow)).abs().amax(1, keepdim=True)
-    unlike = tf.max_pool2d(unlike, 3, stride=1, padding=1)  # an edge is wrong on both of its sides
+    unlike = largest_around(unlike)  # an edge is wrong on both of its sides
     return ((UNLIKE - unlike) / (UNLIKE - LIKE)).clamp(0, 1)
+
+
+def largest_around(x: Tensor) -> Tensor:
+    """The largest of the 3 x 3 numbers around each, (..., h, w): max_pool2d, which is slow where it has one channel."""
+    for dim in (-2, -1):
+        n = x.shape[dim]
+        wider = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, n - 1, 1)], dim)
+        x = torch.maximum(torch.maximum(wider.narrow(dim, 0, n), wider.narrow(dim, 2, n)), x)
+    return x
+
+
+@functools.lru_cache(2)  # a moving slider asks for the same again and again
+def pixel_centres(height: int, width: int, rows: range, device: torch.device) -> Tensor:
+    """Where those rows' pixels are, (2, rows, width), in grid_sample's coordinates: -1 and 1 are the picture's outer edges."""
+    x = (2 * torch.arange(width, device=device) + 1) / width - 1
+    y = (2 * torch.arange(rows.start, rows.stop, device=device) + 1) / height - 1
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
 
 def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tensor:
@@ -115,24 +133,27 @@ def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tens
     flow: (1, 2, h, w), backward, in cells of its own grid, x then y: the frame's place p shows the source's p + flow.
     share: how much of the detail to add, (1, 1, h', w') in 0 - 1, see `explained`.
     """
-    # flow  -> F, enlarged to H x W
-    # here  -> p, in grid_sample's coordinates: -1 and 1 are the picture's outer edges
+    # F     -> the flow, enlarged to H x W
+    # there -> p + F, in grid_sample's coordinates
     height, width = frame.shape[-2:]
-    h, w = flow.shape[-2:]
+    flow = flow.float() * flow.new_tensor([2 / flow.shape[3], 2 / flow.shape[2]]).float()[:, None, None]
+    bands = chunks(height, max(1, BAND_PIXELS // width))
     result = frame.clone()
-    band = max(1, BAND_PIXELS // width)
-    for top in range(0, height, band):
-        # 1. the centre of every pixel of this band, in grid_sample's coordinates
-        y = (2 * torch.arange(top, min(top + band, height), device=frame.device) + 1) / height - 1
-        x = (2 * torch.arange(width, device=frame.device) + 1) / width - 1
-        here = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]  # (1, band, W, 2)
-        # 2. the flow there, from cells to the same coordinates (one cell of w is 2 / w)
-        F = tf.grid_sample(flow.float(), here, mode="bilinear", padding_mode="border", align_corners=False)
-        F = F.permute(0, 2, 3, 1) * F.new_tensor([2 / w, 2 / h])
-        # 3. look there; what lies outside is 0
-        detail = tf.grid_sample(lost, here + F, mode="bilinear", padding_mode="zeros", align_corners=False)
-        part = tf.grid_sample(share, here, mode="bilinear", padding_mode="border", align_corners=False)
-        result[..., top : top + band, :] += part * detail
+    for rows in bands:
+        here = pixel_centres(height, width, rows, frame.device)
+        # 1. the flow there, and how much of the detail is wanted
+        if len(bands) == 1:  # the same by a shorter way
+            F, part = (tf.interpolate(each, (height, width), mode="bilinear", align_corners=False) for each in (flow, share))
+        else:
+            grid = here.permute(1, 2, 0)[None]
+            F, part = (tf.grid_sample(each, grid, padding_mode="border", align_corners=False) for each in (flow, share))
+        # 2. look there; what lies outside is 0. Every thread takes a part of the rows, for it would share nothing else
+        threads = torch.get_num_threads()
+        parts = threads if len(rows) % threads == 0 else 1
+        there = F.add_(here).view(2, parts, len(rows) // parts, width).permute(1, 2, 3, 0)
+        detail = tf.grid_sample(lost.expand(parts, -1, -1, -1), there, padding_mode="zeros", align_corners=False)
+        detail = detail.transpose(0, 1).reshape(1, -1, len(rows), width)
+        result[..., rows.start : rows.stop, :].addcmul_(part, detail)
     return result
 
 

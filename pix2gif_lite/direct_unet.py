@@ -10,6 +10,10 @@ their channels last, where every cell is a token already, and plain functions ar
     U             down, middle, up with what the way down saw       in diffusers' order
 
 For predictions on a CPU, not for training. What it does not know (`is_known`) goes through diffusers' own forward.
+
+Who promises that the weights stay as they are (`fixed`) gets them laid out once (laid.py), for of one picture's cells there
+are fewer than of a layer's weights. And convolutions may multiply in bfloat16, where the CPU does so twice as fast, while
+what is passed from block to block stays as it was: each block's share is rounded, their sum is not.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets import unet_2d_blocks as blocks
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
+
+from .laid import LaidConv, can_lay, laid
 
 KNOWN = {UNet2DConditionModel, Transformer2DModel, BasicTransformerBlock, Attention, FeedForward, GEGLU, ResnetBlock2D}
 KNOWN |= {blocks.DownBlock2D, blocks.CrossAttnDownBlock2D, blocks.UNetMidBlock2DCrossAttn, blocks.UpBlock2D}
@@ -59,12 +65,18 @@ class DirectUNet(nn.Module):
     """A UNet in the place of `unet`, whose weights it uses. It computes in their dtype and answers in that of its input.
 
     Which modules there are is looked at once: make another after an adapter was put in, or another attention.
+    fixed   the weights will not change: those of convolutions are copied, as the CPU wants them, at a size's first prediction
+    inside  what fixed convolutions multiply in, such as torch.bfloat16; None: their own dtype. ValueError if not fixed
     """
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    def __init__(self, unet: UNet2DConditionModel, fixed: bool = False, inside: torch.dtype | None = None) -> None:
         super().__init__()
-        self.unet = unet
+        if inside is not None and not fixed:
+            raise ValueError(f"Weights that may change cannot be kept in {inside}: say fixed=True, or no inside.")
+        self.unet, self.inside = unet, inside
         self.parts = tuple(unet.modules()) if is_known(unet) else ()
+        self.fixed = fixed and bool(self.parts) and can_lay()
+        self._laid: Any = None
 
     @property
     def config(self) -> Any:
@@ -88,17 +100,25 @@ class DirectUNet(nn.Module):
         (B, tokens, width). h and w are multiples of 2 for each time that the UNet halves them."""
         x, text = sample.to(self.dtype), encoder_hidden_states.to(self.dtype)
         if self.can_predict(x):
-            out = predict(self.unet, x, torch.as_tensor(timestep).expand(len(x)), text)
+            out = predict(self._weights(), x, torch.as_tensor(timestep).expand(len(x)), text)
         else:
             (out,) = self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)
         return (out.to(sample.dtype),)
 
+    def _weights(self) -> Any:
+        """What `predict` reads: the UNet, or its weights as they were when first asked for."""
+        if not self.fixed:
+            return self.unet
+        if self._laid is None:
+            self._laid = laid(self.unet, self.inside)
+        return self._laid
 
-def predict(unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """The prediction (B, C, h, w) of a UNet that `is_known`; t (B,). Its memory lies with the channels last."""
-    width, emb = unet.time_proj.num_channels, unet.time_embedding
+
+def predict(unet: Any, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    """The prediction (B, C, h, w) of a UNet that `is_known`, or of it `laid`; t (B,). Its channels lie last."""
+    width, emb, kind = unet.time_proj.num_channels, unet.time_embedding, x.dtype
     time = F.silu(linear(emb.linear_2, F.silu(linear(emb.linear_1, unet.time_proj(t).view(len(x), width).to(x.dtype)))))
-    x = conv(unet.conv_in, x.contiguous(memory_format=torch.channels_last))
+    x = conv(unet.conv_in, x.contiguous(memory_format=torch.channels_last)).to(kind)
     # 1. down; `seen` is what the way up will be told
     seen = [x]
     for block in unet.down_blocks:
@@ -108,7 +128,7 @@ def predict(unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor) -> T
                 x = transformer(block.attentions[k], x, text)
             seen.append(x)
         if block.downsamplers is not None:
-            x = conv(block.downsamplers[0].conv, x)
+            x = conv(block.downsamplers[0].conv, x).to(kind)
             seen.append(x)
     # 2. middle
     first, *others = unet.mid_block.resnets
@@ -122,7 +142,7 @@ def predict(unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor) -> T
             if hasattr(block, "attentions"):
                 x = transformer(block.attentions[k], x, text)
         if block.upsamplers is not None:
-            x = conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            x = conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest")).to(kind)
     return conv(unet.conv_out, F.silu(group_norm(unet.conv_norm_out, x), inplace=True))
 
 
@@ -131,7 +151,7 @@ def resnet(block: ResnetBlock2D, x: Tensor, time: Tensor) -> Tensor:
     h = conv(block.conv1, F.silu(group_norm(block.norm1, x), inplace=True))
     h += linear(block.time_emb_proj, time)[:, :, None, None]
     h = conv(block.conv2, F.silu(group_norm(block.norm2, h), inplace=True))
-    return h.add_(x if block.conv_shortcut is None else conv(block.conv_shortcut, x))
+    return (x if block.conv_shortcut is None else conv(block.conv_shortcut, x).to(x.dtype)).add(h)
 
 
 def transformer(model: Transformer2DModel, x: Tensor, text: Tensor) -> Tensor:
@@ -157,8 +177,10 @@ def attend(layer: Attention, x: Tensor, to: Tensor) -> Tensor:
     return linear(layer.to_out[0], heard)
 
 
-def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """The layer without a module's call; so are the others below."""
+def conv(layer: nn.Conv2d | LaidConv, x: Tensor) -> Tensor:
+    """The layer without a module's call; so are the others below. One that is laid answers in what it multiplies in."""
+    if type(layer) is LaidConv:
+        return layer(x)
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,13 +30,18 @@ from .diffusion import alphas_cumprod, sigmas_for
 from .direct_unet import DirectUNet
 from .distilled import check_distilled
 from .frames import Order, decode_frames, encode_texts, sample_latents
-from .hardware import out_of_memory
+from .guidance import needed_predictions
+from .hardware import choose_precision, out_of_memory
+from .one_picture import OnePicture
 from .pipeline import ADVICE, Pix2GifPipeline
+from .png import packed
 from .presets import MOTION_MAX
 from .request import check_motions, check_scales, check_seed
 from .result import Clock
 from .text import NULL_PROMPT, motion_prompt
 
+KEPT_CASES = 1000
+UNSEEN = 0.03  # the mean difference of two pictures, of 255 grey levels: rounding, where one in 33 channels is a level off
 KEPT_SOURCES, KEPT_TEXTS, KEPT_FRAMES = 100_000_000, 30_000_000, 50_000_000  # bytes
 
 
@@ -79,7 +84,8 @@ class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
 
     `bfloat16`: the UNet and D are copies that compute in it, for a CPU that does so faster; the flow and the warp stay
-    float32, where places are not rounded. The weights must not change meanwhile: make another `Live` for others. May be
+    float32, where places are not rounded. Without it the UNet's convolutions alone multiply in it, once a picture's first
+    frame has shown that nobody sees it. The weights must not change meanwhile: make another `Live` for others. May be
     called from several threads; they take turns.
     """
 
@@ -87,9 +93,13 @@ class Live:
         self.pipe, self.bfloat16 = pipe, bfloat16
         self.model = pipe.model
         unet, self._vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
-        self.model.unet = DirectUNet(unet)
-        self._alphas_cumprod = alphas_cumprod(pipe.config)
+        self._exact, self._rounded = DirectUNet(unet, fixed=True), DirectUNet(unet, fixed=True, inside=torch.bfloat16)
+        if self.model.uses_warp:
+            self.model.flow_net = OnePicture(pipe.flow_net)
+        self._alphas_cumprod, self._sigmas = alphas_cumprod(pipe.config), {}
+        self._last: tuple[Any, Hashable] = None, None  # size and pixels of a picture, and its `content`
         self._sources, self._texts, self._frames = Kept(KEPT_SOURCES), Kept(KEPT_TEXTS), Kept(KEPT_FRAMES)
+        self._rounds = Kept(KEPT_CASES)  # by picture and steps: may the UNet round?
         self._turn = threading.Lock()
 
     def png(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> bytes:
@@ -115,7 +125,7 @@ class Live:
         if not order.rows:
             return packed(source)
         with self._turn, self._models():
-            known = self._source(source, content(source))
+            known = self._source(source, self._content(source))
             c_T, motion = self._text(order, known.E), torch.tensor(order.motions, device=known.E.device)
             text = c_T[motion_prompt(caption, order.motions[0])][None]
             branches, _ = make_branches(self.model, ("full",), known.E, text, c_T[NULL_PROMPT], motion)
@@ -127,7 +137,7 @@ class Live:
         source = to_source(picture)
         if not order.rows:
             return source
-        seen = content(source)
+        seen = self._content(source)
         asked = (seen, caption, order.motions[0], seed, len(order.sigmas), order.scales)
         with self._turn, self._models():
             if (made := self._frames.get(asked)) is None:
@@ -163,7 +173,9 @@ class Live:
             motion_prompt(caption, moving)
         scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T)
         steps = c.sampling_steps if steps is None else steps
-        sigmas, _ = sigmas_for(steps, ac, c.spacing, c.sampler)
+        if type(steps) is not int or (sigmas := self._sigmas.get(steps)) is None:
+            sigmas, _ = sigmas_for(steps, ac, c.spacing, c.sampler)
+            self._sigmas[int(steps)] = sigmas
         check_distilled(c.distilled_steps, steps, c.sampler, scales)
         noise = torch.Generator().manual_seed(check_seed(seed))
         choices = (None, c.sampler, sigmas, ac, c.prediction_type, "shared", noise, 1, callback)
@@ -171,9 +183,34 @@ class Live:
 
     def _make(self, order: Order, source: Image.Image, seen: Hashable) -> Image.Image:
         known = self._source(source, seen)
-        c_T = self._text(order, known.E)
+        c_T, case, noise = self._text(order, known.E), (seen, len(order.sigmas)), order.generator.get_state()
+        rounds = self._rounds.get(case) if self._may_round(order, known.E) else False
+        made = self._drawn(self._rounded if rounds else self._exact, order, source, known, c_T)
+        if rounds is None:  # the first of its kind: is the rounding seen in it?
+            order.generator.set_state(noise)
+            other = self._drawn(self._rounded, order._replace(callback=None), source, known, c_T)
+            self._rounds.put(case, is_alike(made, other), 1)
+        return made
+
+    def _drawn(
+        self, unet: DirectUNet, order: Order, source: Image.Image, known: Source, c_T: Mapping[str, Tensor]
+    ) -> Image.Image:
+        self.model.unet = unet
         z, F = sample_latents(order, self.model, known.E, c_T, Clock())
         return next(decode_frames(order, self._vae, z, F, source.size, known.extra))
+
+    def _may_round(self, order: Order, E: Tensor) -> bool:
+        """Is there a rounding UNet that is sooner? Guidance would make the rounding's part of the answer larger."""
+        fast = self._exact.dtype == torch.float32 and choose_precision("auto", cpu=True) == "bf16"
+        return fast and needed_predictions(*order.scales) == ("full",) and self._rounded.can_predict(E)
+
+    def _content(self, picture: Image.Image) -> Hashable:
+        """`content`, at once for the picture that was seen last."""
+        pixels, (last, known) = (picture.size, picture.tobytes()), self._last
+        if pixels != last:
+            known = content(picture)
+            self._last = pixels, known
+        return known
 
     def _source(self, source: Image.Image, seen: Hashable) -> Source:
         """What stays the same of a picture, in full precision: every frame is made of it."""
@@ -197,13 +234,12 @@ class Live:
         return c_T
 
 
+def is_alike(first: Image.Image, second: Image.Image) -> bool:
+    """Do two RGB pictures of one size differ by a grey level at most, and in few places?"""
+    difference = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16))
+    return bool(difference.max() <= 1 and difference.mean() <= UNSEEN)
+
+
 def content(picture: Image.Image) -> Hashable:
     """What tells an RGB picture from others: its pixels, for it may be drawn on."""
     return picture.size, hashlib.sha256(picture.tobytes()).digest()
-
-
-def packed(picture: Image.Image) -> bytes:
-    """A PNG, packed quickly rather than tightly."""
-    file = io.BytesIO()
-    picture.save(file, "png", compress_level=1)
-    return file.getvalue()

@@ -9,6 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from pix2gif_lite import direct_unet as module
+from pix2gif_lite import laid
 from pix2gif_lite.direct_unet import DirectUNet
 from pix2gif_lite.model import build_unet
 from pix2gif_lite.presets import PRESETS, TINY
@@ -106,3 +107,45 @@ def test_what_it_does_not_know_goes_diffusers_way(unet, ways):
     assert not ways and unet.conv_in.weight.grad.abs().max() > 0
     with torch.no_grad():
         assert DirectUNet(unet).can_predict(x)
+
+
+@pytest.mark.parametrize("preset", [TINY, PRESETS["lite"]], ids=["tiny", "lite"])
+def test_fixed_weights_give_the_same_and_in_bfloat16_nearly(ways, preset):
+    torch.manual_seed(0)
+    net = build_unet(preset).eval()
+    exact, rounded = DirectUNet(net, fixed=True), DirectUNet(net, fixed=True, inside=torch.bfloat16)
+    weights = copy.deepcopy(net.state_dict())
+    for batch, size in ((1, (32, 32)), (3, (16, 24)), (1, (32, 32))):  # laid for each size
+        x, t, c = given(net, batch, size, preset.text_width)
+        with torch.no_grad():
+            expected = net(x, t, encoder_hidden_states=c, return_dict=False)[0]
+            torch.testing.assert_close(exact(x, t, c)[0], expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+            low = rounded(x, t, c)[0]
+        error = float((low - expected).std() / expected.std())
+        assert low.dtype == torch.float32 and 1e-4 < error < 0.02  # 2 ** -9 is rounded off each product
+    assert len(ways) == 6 and all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+
+
+def test_what_may_change_is_not_kept(unet):
+    x, t, c = given(unet, 1, (16, 16), TINY.text_width)
+    usual, fixed = DirectUNet(unet), DirectUNet(unet, fixed=True)
+    with torch.no_grad():
+        before = usual(x, t, c)[0], fixed(x, t, c)[0]
+        unet.conv_in.weight.mul_(2)
+        after = usual(x, t, c)[0], fixed(x, t, c)[0]
+    assert (after[0] - before[0]).abs().max() > 0.01 and torch.equal(after[1], before[1])
+    with pytest.raises(ValueError, match="fixed=True"):
+        DirectUNet(unet, inside=torch.bfloat16)
+
+
+def test_laying_is_tried_before_it_is_trusted(monkeypatch):
+    laid.can_lay.cache_clear()
+    before = torch.get_rng_state()
+    assert laid.can_lay() is (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, laid.POINTWISE))
+    assert torch.equal(torch.get_rng_state(), before)
+    other, unknown = torch.zeros(1, 8, 6, 6), lambda x: torch.add(x, x, x, x)  # another answer; other arguments: TypeError
+    for wrong in (lambda self, x: other, lambda self, x: unknown(x)):
+        laid.can_lay.cache_clear()
+        monkeypatch.setattr(laid.LaidConv, "__call__", wrong)
+        assert not laid.can_lay()
+    laid.can_lay.cache_clear()

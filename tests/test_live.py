@@ -212,6 +212,33 @@ def test_in_bfloat16_the_picture_is_nearly_the_same(pipe, picture):
     assert pipe.unet.dtype == pipe.vae.dtype == torch.float32
 
 
+def test_the_unet_rounds_after_a_first_frame_that_does_not_show_it(pipe, picture, monkeypatch):
+    monkeypatch.setattr(module, "choose_precision", lambda *_, **__: "bf16")  # whatever this CPU is good at
+    expected = {m: pipe(picture, CAPTION, m).frames[0] for m in (8, 9, 10)}
+    for unseen, rounds in ((0.0, False), (255.0, True)):
+        monkeypatch.setattr(module, "is_alike", lambda a, b, unseen=unseen: levels(a, b) <= unseen)
+        live, drawn = Live(pipe), []
+        monkeypatch.setattr(
+            live, "_drawn", lambda *given, kept=live._drawn, drawn=drawn: drawn.append(given[0].inside) or kept(*given)
+        )
+        assert levels(live.frame(picture, CAPTION, 8), expected[8]) <= 1  # the first is exact
+        low = live.frame(picture, CAPTION, 9)
+        live.frame(picture, CAPTION, 10, s_T=2.0)  # guided
+        second = torch.bfloat16 if rounds else None
+        assert drawn == [None, torch.bfloat16, second, None]
+        assert (0 < levels(low, expected[9]) < 10) if rounds else levels(low, expected[9]) <= 1
+
+
+def test_alike_is_a_level_in_few_places():
+    levels_ = np.full((10, 10, 3), 100, np.uint8)
+    few, many, far = levels_.copy(), levels_.copy(), levels_.copy()
+    few[0, :3, 0] += 1
+    many[0, :4, :] -= 1
+    far[0, 0, 0] -= 2
+    first, *others = map(Image.fromarray, (levels_, few, many, far))
+    assert [module.is_alike(first, other) for other in others] == [True, False, False]
+
+
 def test_the_newest_is_kept_up_to_so_many_bytes():
     kept = Kept(100)
     assert kept.get("a") is None and kept.put("a", 1, 60) == 1

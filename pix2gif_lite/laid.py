@@ -1,0 +1,65 @@
+"""Convolutions whose weights will not change, laid out once as oneDNN, torch's library for CPUs, wants to read them.
+
+torch lays the weights at every call, or leaves them as they are and reads them slowly. And no modules around them: a plain
+object's attribute is found in one look, a module's in three. For predictions on a CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+POINTWISE, REORDER = "_convolution_pointwise", "mkldnn_reorder_conv2d_weight"  # what torch.compile makes of a convolution
+
+
+@functools.cache
+def can_lay() -> bool:
+    """Does this build of torch lay convolutions, and are they the same then? The names are its own: a small one is tried."""
+    known = hasattr(torch.ops.mkldnn, POINTWISE) and hasattr(torch._C._nn, REORDER)
+    if not (known and torch.backends.mkldnn.is_available()):
+        return False
+    with torch.random.fork_rng(devices=[]):  # the next random numbers are the caller's
+        layer, x = nn.Conv2d(4, 8, 3, padding=1), torch.randn(1, 4, 6, 6)
+    try:
+        with torch.no_grad():
+            return torch.allclose(LaidConv(layer)(x), layer(x), atol=1e-4)
+    except (RuntimeError, TypeError):  # known by the same name, and called otherwise
+        return False
+
+
+class LaidConv:
+    """A convolution (B, C, h, w) -> (B, C', h', w') with the weights that it had when it was first asked for a picture's size.
+
+    It multiplies in `inside` (None: the weights' own dtype), adds up in float32, and answers in `inside`.
+    """
+
+    def __init__(self, layer: nn.Conv2d, inside: torch.dtype | None = None) -> None:
+        self.weight, self.bias = layer.weight, layer.bias  # as they are, for whoever takes a 1 x 1 for a linear layer
+        self.inside = inside or layer.weight.dtype
+        self._how = [*map(list, (layer.padding, layer.stride, layer.dilation)), layer.groups]
+        self._bias = None if layer.bias is None else layer.bias.detach().to(self.inside)
+        self._laid: dict[torch.Size, Tensor] = {}  # by the picture's size: the best way depends on it
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See above."""
+        weight = self._laid.get(x.shape)
+        if weight is None:
+            plain = self.weight.detach().to(self.inside).to_mkldnn()
+            weight = self._laid[x.shape] = getattr(torch._C._nn, REORDER)(plain, *self._how, list(x.shape))
+        return torch.ops.mkldnn._convolution_pointwise(x.to(self.inside), weight, self._bias, *self._how, "none", [], "")
+
+
+def laid(module: nn.Module, inside: torch.dtype | None = None) -> Any:
+    """A module as plain objects of the same names: its convolutions laid, see there for `inside`, all else as it is."""
+    if isinstance(module, nn.ModuleList):
+        return [laid(part, inside) for part in module]
+    if isinstance(module, nn.Conv2d):
+        return LaidConv(module, inside)
+    if next(module.parameters(), None) is None:
+        return module  # which somebody may call
+    own = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    return SimpleNamespace(**own, **module._parameters, **{name: laid(part, inside) for name, part in module._modules.items()})
