@@ -81,7 +81,7 @@ SETTINGS = (
     Setting("paper-losses", "full, the paper's losses: L_P against the source, no L_W",
             {"perceptual_target": "source", "loss_weights": {"warp": 0.0}}),
     Setting("subcell", "full, WNet learns to look between cells (ours)", {"flow_subcells": LITE.flow_subcells}),
-    Setting("flow-loss", "the same, F and M learn from the exact flow too, L_F and L_M (ours, as shipped)",
+    Setting("flow-loss", "the same, F and O learn from the exact flow too, L_F and L_O (ours, as shipped)",
             {"flow_subcells": LITE.flow_subcells, "loss_weights": {name: LITE.loss_weights[name] for name in OURS}}),
 )  # fmt: skip
 NAMES = tuple(setting.name for setting in SETTINGS)

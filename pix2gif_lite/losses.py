@@ -6,7 +6,7 @@
     perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
     warp         L_W     | z_W - target latent |                           ours: it is what makes the flow right
     flow         L_F     | F - exact flow |                                ours: where the data know it, as drawn scenes do
-    outline      L_M     - log | M - still |                               ours: what of the source moves, of the same data
+    outline      L_O     - log | O - still |                               ours: what of the source moves, of the same data
     smooth       L_S     | dF/dx | + | dF/dy |                             drawn in the paper's Fig. 4, weight 0
 
 phi is a frozen network on latents: VGG19 (`VGG19Features`, the paper's) or, offline, the first blocks of the
@@ -31,7 +31,7 @@ VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's fi
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
 EPSILON = 0.1  # px: much shorter errors of a flow count as squares do, and leave the gradient to the others
 REACH = 4  # px: so far at once does a flow go on beyond what moves
-STILL = 0.25  # px: what moves less and is not exactly still is neither, for L_M
+STILL = 0.25  # px: what moves less and is not exactly still is neither, for L_O
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
 
@@ -60,7 +60,7 @@ def flow_loss(flow: Tensor, exact: Tensor, beyond: int = 0) -> Tensor:
 
     In pixels of S x S, over all pixels, rounded off at 0 (Charbonnier). Where the exact flow is NaN, unknown, or 0, nothing is
     asked: an edge in the flow is what a network draws worst. `beyond`: so many pixels around what moves, in steps of
-    `REACH`, the flow is asked to go on as the exact one near by; for a look-up that knows from M where the thing ends.
+    `REACH`, the flow is asked to go on as the exact one near by; for a look-up that knows from O where the thing ends.
     """
     flow, side = flow.float(), exact.shape[-1]
     if flow.shape[-1] != side:
@@ -79,7 +79,7 @@ def flow_loss(flow: Tensor, exact: Tensor, beyond: int = 0) -> Tensor:
 
 
 def outline_loss(moving: Tensor, exact: Tensor) -> Tensor:
-    """L_M (ours): cross-entropy of M (B, 1, h, w), what of the source moves, 0 .. 1, against the exact flow (B, 2, S, S).
+    """L_O (ours): cross-entropy of O (B, 1, h, w), what of the source moves, 0 .. 1, against the exact flow (B, 2, S, S).
 
     Every pixel of the later frame that has a known flow says of one place of the source whether it moves: the place where it
     comes from. Flows shorter than a quarter of a pixel but not 0 say nothing. Mean over all pixels of S x S.

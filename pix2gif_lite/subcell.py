@@ -8,8 +8,8 @@ did: see the model card. So each cell is unfolded into r x r places, which are l
       | enlarge         every place chooses among the flows of the 3 x 3 cells around it: an edge may run through a cell
     F'   r h x r w      in places
     U = unfold(E(c_I))
-    M(U, features)      what of the source moves, 0 .. 1 in each place
-    a(p) = (1 - M(p)) (1 - M(p + F'(p)))
+    O(U, features)      what of the source moves, 0 .. 1 in each place
+    a(p) = (1 - O(p)) (1 - O(p + F'(p)))
     z_W = W + fold((1 - a) WNet(U, F') + a U, W),    W = (1 - a) WNet(E(c_I), F) + a E(c_I)
 
 a says what stays: a place that holds nothing that moves, and to which nothing that moves comes. So the outline of a thing is
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from .lookup import warp
 
-MOVES = 3.0  # of M, before training, behind a sigmoid: 95 % moves, so 0.2 % stays
+MOVES = 3.0  # of O, before training, behind a sigmoid: 95 % moves, so 0.2 % stays
 
 
 def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
@@ -78,8 +78,8 @@ class Places(NamedTuple):
 
     flow: Tensor  # F', (B, 2, r h, r w), in places
     codes: Tensor  # U, (B or 1, 3 channels, r h, r w)
-    moving: Tensor  # M, (B, 1, r h, r w), 0 .. 1
-    arriving: Tensor  # M(p + F'(p)), the same
+    moving: Tensor  # O, (B, 1, r h, r w), 0 .. 1
+    arriving: Tensor  # O(p + F'(p)), the same
 
     @property
     def staying(self) -> Tensor:

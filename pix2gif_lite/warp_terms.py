@@ -13,7 +13,7 @@ from torch import Tensor
 from .losses import DecoderFeatures, VGG19Features, flow_loss, outline_loss, perceptual_loss, smoothness_loss, warp_loss
 from .warping import FlowPyramid
 
-BEYOND = 8  # px of the latents' pictures: so far F is asked to go on around what moves, where M says where that ends
+BEYOND = 8  # px of the latents' pictures: so far F is asked to go on around what moves, where O says where that ends
 FROM_THE_EXACT_FLOW = ("flow", "outline")  # not every batch knows it
 
 

@@ -99,7 +99,7 @@ def waken(module: SubcellWarp) -> SubcellWarp:
     torch.manual_seed(3)
     for parameter in (*module.fold[-1].parameters(), module.choose[-1].weight, module.compare.weight, module.moves.weight):
         torch.nn.init.normal_(parameter, std=0.5)
-    torch.nn.init.normal_(module.draw.weight, std=3.0)  # M from 0 to 1
+    torch.nn.init.normal_(module.draw.weight, std=3.0)  # O from 0 to 1
     torch.nn.init.zeros_(module.draw.bias)
     return module
 
@@ -125,13 +125,19 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
     flow = torch.zeros(2, 2, 8, 12)
     flow[:, 0], flow[:, 1] = 0.5, -1.0  # by one place right, two places up: whole places, so nothing is interpolated
     rows, columns = (torch.arange(16) - 2).clamp(0), (torch.arange(24) + 1).clamp(max=23)
-    _, U, M, arriving = places = module.refine(latents, flow, features)
+    _, U, marks, arriving = places = module.refine(latents, flow, features)
     assert U.shape == (2, 12, 16, 24) and torch.equal(U, module.unfold(latents))  # three times the channels, r times the sides
-    torch.testing.assert_close(arriving, M[:, :, rows][:, :, :, columns])
-    assert 0.2 < M.std()
+    torch.testing.assert_close(arriving, marks[:, :, rows][:, :, :, columns])
+    assert 0.2 < marks.std()
     moved, plain = U[:, :, rows][:, :, :, columns], warp(latents, flow)
-    nothing, everything = torch.zeros_like(M), torch.ones_like(M)
-    for outlines in ((M, arriving), (nothing, nothing), (everything, everything), (everything, nothing), (nothing, everything)):
+    nothing, everything = torch.zeros_like(marks), torch.ones_like(marks)
+    for outlines in (
+        (marks, arriving),
+        (nothing, nothing),
+        (everything, everything),
+        (everything, nothing),
+        (nothing, everything),
+    ):
         here, there = outlines
         a = (1 - here) * (1 - there)
         mixed = (1 - a) * moved + a * U
@@ -146,11 +152,11 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
 
 def test_a_thing_moves_with_its_outline_and_the_backdrop_stays() -> None:
     """By hand, in places: a thing at columns 2 and 3 goes one to the right; the flow goes on far beyond it."""
-    M = torch.tensor([0.0, 0, 1, 1, 0, 0, 0, 0]).view(1, 1, 1, 8).expand(1, 1, 2, 8)
+    marks = torch.tensor([0.0, 0, 1, 1, 0, 0, 0, 0]).view(1, 1, 1, 8).expand(1, 1, 2, 8)
     U = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 12, 2, 8)
     flow = torch.zeros(1, 2, 2, 8)
     flow[:, 0] = -1
-    places = Places(flow, U, M, warp(M, flow))
+    places = Places(flow, U, marks, warp(marks, flow))
     assert places.arriving[0, 0, 0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
     assert places.staying[0, 0, 0].tolist() == [1, 1, 0, 0, 0, 1, 1, 1]
     shown = warp(U, flow) + places.staying * (U - warp(U, flow))
@@ -300,12 +306,13 @@ def test_a_config_from_before_there_were_subcells_has_none(tmp_path) -> None:
         torch.testing.assert_close(old.look_up(z, flows), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_flow_that_is_seen_is_the_mean_of_what_the_places_do() -> None:
+def test_the_flow_that_is_seen_is_0_where_more_stays_than_moves() -> None:
     flow, places = torch.zeros(1, 2, 1, 2), torch.zeros(1, 2, 2, 4)
-    places[:, 0] = torch.tensor([[2.0, 2, 4, 4], [2, 2, 4, 4]])  # in places: 1 cell and 2 cells to the right
-    moving = torch.tensor([[1.0, 0, 1, 1], [1, 0, 1, 1]]).view(1, 1, 2, 4)
-    pyramid = FlowPyramid(flow, flow, flow, Places(places, torch.zeros(1, 12, 2, 4), moving, torch.zeros_like(moving)))
-    assert pyramid.seen.tolist() == [[[[0.5, 2]], [[0, 0]]]] and pyramid.finest is places
+    places[:, 0] = torch.tensor([[2.0, 3, 4, 5], [2, 3, 4, 5]])  # in places
+    moving = torch.tensor([[1.0, 0.1, 0.6, 0.1], [1, 0.1, 0.4, 0]]).view(1, 1, 2, 4)
+    arriving = torch.tensor([[0.0, 0, 0, 0.8], [0, 0, 0, 0]]).view(1, 1, 2, 4)
+    pyramid = FlowPyramid(flow, flow, flow, Places(places, torch.zeros(1, 12, 2, 4), moving, arriving))
+    assert pyramid.seen.tolist() == [[[[2, 0, 4, 5], [2, 0, 0, 0]], [[0] * 4, [0] * 4]]] and pyramid.finest is places
     assert FlowPyramid(flow, flow, flow).seen is flow
     two = FlowPyramid(*(torch.arange(2.0).view(2, 1, 1, 1).expand(2, 2, 4, 4) for _ in range(3)), None)
     assert two.of(torch.tensor([False, True])).flow0.unique().tolist() == [1]

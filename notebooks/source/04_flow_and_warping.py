@@ -397,16 +397,17 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 # the 3 x 3 cells around it, with weights that FlowNet writes.
 #
 # And where does a thing end? A convolution cannot draw an edge into a flow, and the hills behind a kite must not be dragged along. But the
-# *picture* shows the edge. So a small network marks in the source what moves, $M(p)$ between 0 and 1, and the flow carries that mark along:
-# $$a(p) = \big(1 - M(p)\big)\big(1 - M(p + F'(p))\big)$$
+# *picture* shows the edge. So a small network marks in the source what moves, $O(p)$ between 0 and 1, and the flow carries that mark along:
+# $$a(p) = \big(1 - O(p)\big)\big(1 - O(p + F'(p))\big)$$
 # is what stays: nothing that moves is here, and nothing that moves comes here. Then
 # $$z_0 = (1 - a)\,\mathrm{WNet}\big(E(c_I), F\big) + a\,E(c_I) \qquad
 # z_W = z_0 + \mathrm{fold}\big((1 - a)\,\mathrm{WNet}(U, F') + a\,U,\; z_0\big)$$
 # $F$ may be smooth now, and go on well beyond the kite. It is even asked to ($L_F$, notebook 05). Where the kite has left, $a$ is 0, and the
 # flow that goes on fetches sky from beside it.
 #
-# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Everything moves, $M = 1$. Then
-# $F$ beside $F'$: one arrow for a cell, and one for each of its places; $M$, and $a$.
+# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Everything moves, $O = 1$: at a
+# quarter of a cell the learnt lookup is behind the plain one for that, since no drawn scene moves as a whole. Then
+# $F$ beside $F'$: one arrow for a cell, and one for each of its places; $O$, and $a$.
 
 # %%
 from pix2gif_lite.subcell import Places
@@ -440,8 +441,8 @@ shown += [1 - 2 * mask.expand(-1, 3, -1, -1) for mask in (places.moving, places.
 shown.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
-    contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "M: black moves", "a: black stays", "exact flow"], 160),
-    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F', M, a and the exact flow",
+    contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "O: black moves", "a: black stays", "exact flow"], 160),
+    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F', O, a and the exact flow",
 )
 
 # %% [markdown]

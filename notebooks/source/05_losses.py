@@ -38,8 +38,8 @@
 # | $E(c_T')$ | the later frame's latent, "the target" | `T` (B, 4, 32, 32) |
 # | $\phi_k$ | frozen features of a latent, layer k | `phi(z)`, a list |
 # | $F, F^*$ | the flow that FNet gives; the exact one, where the data know it | `true_flow` (B, 2, 32, 32), cells |
-# | $M$ | what of the source moves, 0 .. 1 at each place | `M` (B, 1, 128, 128) |
-# | $\lambda_P, \lambda_W, \lambda_F, \lambda_M, \lambda_S$ | weights of the perceptual, warp, flow, outline and smoothness terms | `preset.loss_weights` |
+# | $O$ | what of the source moves, 0 .. 1 at each place | `outline` (B, 1, 128, 128) |
+# | $\lambda_P, \lambda_W, \lambda_F, \lambda_O, \lambda_S$ | weights of the perceptual, warp, flow, outline and smoothness terms | `preset.loss_weights` |
 
 # %%
 # In Colab: fetch the package. Anywhere it is installed already: nothing happens.
@@ -108,12 +108,13 @@ Embedded(
 # What is $a$? The abstract says the *target* frame. Eq. 7 says the *source*, $a = E(c_I)$, and so does the authors' code. Those are
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
-# Four more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ and $L_M$ are ours, too: drawn scenes know
-# their exact flow $F^*$, and inside a plain red star no colour tells where it came from. $L_F$ is asked of what moves and 8 pixels beyond,
-# where $F$ should go on as near by; $L_M$ asks $M$ (notebook 04) of each pixel's own place in the source whether it moves. GIFs do not know their
-# flow: for them both are left out. $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0 here, too.
+# Four more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ and $L_O$ are ours, too: drawn scenes know
+# their exact flow $F^*$, and inside a plain red star no colour tells where it came from. $L_F$ is asked of what moves and 8 pixels
+# beyond, where $F$ should go on as near by; $L_O$ asks $O$ (notebook 04) of each pixel's own place in the source whether it moves. GIFs
+# do not know their flow: for them both are left out. $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its
+# weight is 0 here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
-# L_M = -\log \lvert M(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
+# L_O = -\log \lvert O(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
 # $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
 
 # %% tags=["nbval-check-output"]
@@ -145,9 +146,9 @@ def flow_by_hand(flow, exact):  # both (B, 2, h, w); rounded off at 0, as sqrt(x
     return (error * (exact != 0).any(1)).mean()  # of what moves
 
 
-def outline_by_hand(M, exact):  # (B, 1, S, S) and (B, 2, S, S), px; each pixel asks the place that it comes from
+def outline_by_hand(outline, exact):  # (B, 1, S, S) and (B, 2, S, S), px; each pixel asks the place that it comes from
     moves = (exact != 0).any(1, keepdim=True)
-    right = torch.where(moves, warp(M, exact), 1 - warp(M, exact))
+    right = torch.where(moves, warp(outline, exact), 1 - warp(outline, exact))
     asked = (exact.norm(dim=1, keepdim=True) >= losses.STILL) | ~moves
     return -(right.clamp(min=1e-6).log() * asked).mean()
 
@@ -173,14 +174,14 @@ fE, fT = phi(E), phi(T)  # lists of (1, C, 32, 32)
 g = torch.Generator().manual_seed(0)
 wanted, guess = torch.randn(1, 4, 32, 32, generator=g), torch.randn(1, 4, 32, 32, generator=g)
 bumpy = true_flow + 0.1 * torch.randn(1, 2, 32, 32, generator=g)
-M = torch.rand(1, 1, 128, 128, generator=g)
+outline = torch.rand(1, 1, 128, 128, generator=g)
 
 mine = {
     "diffusion": diffusion_by_hand(guess, wanted),
     "perceptual": perceptual_by_hand(fE, fT),
     "warp": warp_by_hand(z_true, T),
     "flow": flow_by_hand(bumpy, true_flow),
-    "outline": outline_by_hand(M, frame.flow),
+    "outline": outline_by_hand(outline, frame.flow),
     "smooth": smooth_by_hand(bumpy),
 }
 package = {
@@ -188,7 +189,7 @@ package = {
     "perceptual": losses.perceptual_loss(fE, fT),
     "warp": losses.warp_loss(z_true, T),
     "flow": losses.flow_loss(bumpy, true_flow),
-    "outline": losses.outline_loss(M, frame.flow),
+    "outline": losses.outline_loss(outline, frame.flow),
     "smooth": losses.smoothness_loss(bumpy),
 }
 for name in mine:
@@ -199,7 +200,8 @@ print({name: f"{float(value):.3f}" for name, value in mine.items()})
 
 # %% [markdown]
 # **Who hears which term?** A tiny model with random weights, one backward pass a term. We print which parts get a gradient. The UNet
-# and everything before it hears $L_{LDM}$; the terms on $z_W$ and $F$ reach FNet, M and the text encoder, never the UNet.
+# and everything before it hears $L_{LDM}$; the terms on $z_W$ and $F$ reach FNet, M and the text encoder, never the UNet. (The outline's last
+# layer starts at 0, so in the first pass it alone hears $L_O$.)
 
 # %%
 from pix2gif_lite.diffusion import alphas_cumprod, q_sample, velocity
