@@ -128,7 +128,7 @@ def test_a_dropped_picture_gives_a_warp_of_zero(full) -> None:
     data = batch(parts["tokenizer"])
     c_L = model.condition(data["input_ids"], data["motion"])
     flow, z_W = model.warp(torch.zeros_like(data["image_latents"]), c_L)
-    assert torch.equal(z_W, torch.zeros_like(z_W)) and flow.shape == (3, 2, 16, 16)
+    assert torch.equal(z_W, torch.zeros_like(z_W)) and flow.shape == (3, 2, 32, 32)  # of 2 x 2 places a cell
 
 
 def test_a_dropped_motion_leaves_the_text(full) -> None:

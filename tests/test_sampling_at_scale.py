@@ -146,7 +146,8 @@ def test_bfloat16_is_close_to_float32(lite, example, options):
     assert out.flow.dtype == torch.float32
     full = lite(example, CAPTION, [5, 15], **options)
     assert psnr(levels(out.frames), levels(full.frames), 255) > 50  # measured: 54.9 and 53.9
-    assert (out.flow - full.flow).abs().max() < 0.06  # cells, of 32; measured: 0.03
+    unlike = (out.flow - full.flow).abs().amax(1) > 0.24  # px of 128; measured: 0.12 but on outlines, where a half stays
+    assert full.flow.any(1).float().mean() > 0.05 and unlike.float().mean() < 0.005
     moved = copy.deepcopy(lite).to(torch.bfloat16)
     assert difference(moved(example, CAPTION, [5, 15], **options), out) == 0
 
