@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/11_your_own_gifs.ipynb)
 #
 # A folder of GIFs with captions becomes pairs of frames, and the pairs become training. The shipped model learns something it has never
-# seen, a picture that swirls, in 120 steps. At the end a photograph moves: as the shipped model can, and as it was just taught.
+# seen, a picture that swirls, in 80 steps. At the end a photograph moves: as the shipped model can, and as it was just taught.
 #
 # **You will learn**
 # - how section 3.1 of the paper turns GIFs into pairs, and what that keeps and drops;
@@ -312,7 +312,7 @@ def warp_losses(p):  # {name: (L_W, L_W of no warp at all)}
 
 
 mix = {"data": DATA, "mix": {"gifs": 0.5, "scenes": 0.5}, "scenes": 80, "targets": 2, "held_out": 0}
-pace = {"steps": 120, "batch_size": 12, "learning_rate": 8e-4, "warmup_steps": 5, "ema_decay": 0.8}
+pace = {"steps": 80, "batch_size": 12, "learning_rate": 8e-4, "warmup_steps": 5, "ema_decay": 0.8}
 summary = train_model(preset, WORK / "taught", init="lite", only="warp", progress_bar=False, **mix, **pace)
 parts = {name: load_component(WORK / "taught", name) for name in ("text_encoder", "motion_embedding", "flow_net")}
 taught = Pix2GifPipeline.from_pretrained("lite", **parts)
