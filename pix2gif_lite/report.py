@@ -58,8 +58,8 @@ def table(results: dict[str, Any]) -> str:
     made, photos = results["made"], look_up(results, "moved_photographs.photos")
     also = f" and {photos} moved photographs" if photos else ""
     lines += ["", f"{made['scenes']} scenes of `{made['split']}`{also}, m = {', '.join(results['by_motion'])};"
-              f" {made['sampler']}, {made['steps']} steps. `{made['command']}`, {made['date']}, {made['machine']},"
-              f" commit {made['commit']}, {results['seconds']:.0f} s.", ""]  # fmt: skip
+              f" {made['sampler']}, {made['steps']} step{'s' * (made['steps'] != 1)}. `{made['command']}`, {made['date']},"
+              f" {made['machine']}, commit {made['commit']}, {results['seconds']:.0f} s.", ""]  # fmt: skip
     reasons: dict[str, None] = {}  # each once, in the order of the sections
     for section in results.values():
         found = section.get("not_computed", {}) if isinstance(section, dict) else {}
