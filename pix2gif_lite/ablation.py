@@ -49,9 +49,8 @@ SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are th
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
 UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
 OURS = ("flow", "outline")  # loss terms that the paper has not
-PAPERS_WARP = LITE.with_changes(
-    flow_subcells=0, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0)
-)  # what settings change
+# What settings change.
+PAPERS_WARP = LITE.with_changes(flow_subcells=0, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0))
 
 
 @dataclass(frozen=True)

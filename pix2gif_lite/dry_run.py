@@ -18,12 +18,7 @@ from .autoencoder import build_autoencoder
 from .diffusion import alphas_cumprod, q_sample
 from .live_bytes import LikeGPU, LiveBytes
 from .lora import add_lora
-from .losses import (
-    DecoderFeatures,
-    VGG19Features,
-    diffusion_loss,
-    total_loss,
-)
+from .losses import DecoderFeatures, VGG19Features, diffusion_loss, total_loss
 from .model import Pix2GifModel, build_unet
 from .motion_embedding import MotionEmbedding
 from .perceptual_choice import uses_perceptual

@@ -32,7 +32,7 @@ def can_lay() -> bool:
 
 
 class LaidConv:
-    """A convolution (B, C, h, w) -> (B, C', h', w') with the weights that it had when it was first asked for a picture's size.
+    """A convolution (B, C, h, w) -> (B, C', h', w') with the weights that it had when it was last asked for another size.
 
     It multiplies in `inside` (None: the weights' own dtype), adds up in float32, and answers in `inside`.
     """
@@ -42,14 +42,15 @@ class LaidConv:
         self.inside = inside or layer.weight.dtype
         self._how = [*map(list, (layer.padding, layer.stride, layer.dilation)), layer.groups]
         self._bias = None if layer.bias is None else layer.bias.detach().to(self.inside)
-        self._laid: dict[torch.Size, Tensor] = {}  # by the picture's size: the best way depends on it
+        self._laid: tuple[torch.Size | None, Tensor | None] = None, None  # for one size, on which the best way depends
 
     def __call__(self, x: Tensor) -> Tensor:
         """See above."""
-        weight = self._laid.get(x.shape)
-        if weight is None:
+        size, weight = self._laid
+        if size != x.shape:  # only the last is kept: pictures have many sizes, and a UNet's weights are 32 MB for each
             plain = self.weight.detach().to(self.inside).to_mkldnn()
-            weight = self._laid[x.shape] = getattr(torch._C._nn, REORDER)(plain, *self._how, list(x.shape))
+            weight = getattr(torch._C._nn, REORDER)(plain, *self._how, list(x.shape))
+            self._laid = x.shape, weight
         return torch.ops.mkldnn._convolution_pointwise(x.to(self.inside), weight, self._bias, *self._how, "none", [], "")
 
 

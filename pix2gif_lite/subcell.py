@@ -18,7 +18,7 @@ which a network draws well, and a backdrop is not dragged by it. Where a thing h
 from beside it.
 
 `enlarge` is the convex upsampling of RAFT (Teed and Deng 2020, section 3.3); unfold and fold are a few convolutions around
-a pixel shuffle. Training starts at WNet(E(c_I), F): the last layer of fold is 0, and the first choice is bilinear.
+a pixel shuffle. Training starts at W, of which 0.2 % stays: the last layer of fold is 0, and the first choice is bilinear.
 """
 
 from __future__ import annotations
