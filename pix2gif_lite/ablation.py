@@ -50,7 +50,9 @@ CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
 UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
 OURS = ("flow", "outline")  # loss terms that the paper has not
 # What settings change.
-PAPERS_WARP = LITE.with_changes(flow_subcells=0, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0))
+PAPERS_WARP = LITE.with_changes(
+    flow_subcells=0, flow_bodies=0, calibrate=False, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0)
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ SETTINGS = (
             {"perceptual_target": "source", "loss_weights": {"warp": 0.0}}),
     Setting("subcell", "full, WNet learns to look between cells (ours)", {"flow_subcells": LITE.flow_subcells}),
     Setting("flow-loss", "the same, F and O learn from the exact flow too, L_F and L_O (ours, as shipped)",
-            {"flow_subcells": LITE.flow_subcells, "loss_weights": {name: LITE.loss_weights[name] for name in OURS}}),
+            {"flow_subcells": LITE.flow_subcells, "flow_bodies": LITE.flow_bodies, "calibrate": LITE.calibrate,
+             "loss_weights": {name: LITE.loss_weights[name] for name in OURS}}),
 )  # fmt: skip
 NAMES = tuple(setting.name for setting in SETTINGS)
 

@@ -25,11 +25,13 @@ def make_branches(
     motion: Tensor,
     s_M: float | None = None,
     bare: Tensor | None = None,
+    corners: Tensor | None = None,
 ) -> tuple[dict[str, Branch], Tensor]:
     """The conditions of the named branches, and the flow of the last of them, the fullest, float32, as `model.warp` gives it.
 
     image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare (77, w) of the
     caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
+    corners (B, N, 2) of the pictures: the full branch's flow is made as long as m says at them, see calibration.py.
     Without `s_M` every branch has its c_M (the paper's), with it the full branch alone. The flow is 0 for variants
     without a warp and for a dropped picture.
     """
@@ -40,7 +42,8 @@ def make_branches(
         image = torch.zeros_like(image_latents) if name == "none" else image_latents
         text = null if name in ("none", "image") else c_T if name == "full" or bare is None else bare.expand_as(c_T)
         c_L = model.add_motion(text, motion, None if name == "full" else keep)
-        F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind))
+        where = corners if name == "full" else None
+        F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind), where, motion)
         branches[name] = Branch(image, None if z_W is None else z_W.to(image.dtype), c_L)
     if F is None or name == "none":
         sides = [model.flow_places * side for side in image_latents.shape[-2:]]

@@ -69,11 +69,17 @@ def encode_texts(
 
 
 def sample_latents(
-    order: Order, model: Pix2GifModel, E: Tensor, c_T: Mapping[str, Tensor], clock: Clock
+    order: Order,
+    model: Pix2GifModel,
+    E: Tensor,
+    c_T: Mapping[str, Tensor],
+    clock: Clock,
+    corners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """z (n, 4, h, w) and the flow F (n, 2, r h, r w) as `Pix2GifModel.warp` gives it, float32, of the n frames `order.rows`.
 
-    E: the source latents as the UNet sees them, (1, 4, h, w), in its dtype. Noise, the sampler's x and the guided sum are
+    E: the source latents as the UNet sees them, (1, 4, h, w), in its dtype; corners (1, N, 2) of the source, by which the
+    length of F is corrected (None: it is not). Noise, the sampler's x and the guided sum are
     float32 in any precision.
     """
     names = needed_predictions(*order.scales)
@@ -88,7 +94,8 @@ def sample_latents(
         m = torch.tensor([order.motions[k] for k in rows]).to(E.device)
         text = torch.stack([c_T[motion_prompt(order.caption, order.motions[k])] for k in rows])
         source, bare = E.expand(len(rows), -1, -1, -1), c_T.get(order.caption)
-        branches, F = make_branches(model, names, source, text, c_T[NULL_PROMPT], m, s_M, bare)
+        where = None if corners is None else corners.to(E.device).expand(len(rows), -1, -1)
+        branches, F = make_branches(model, names, source, text, c_T[NULL_PROMPT], m, s_M, bare, where)
         clock.lap("condition")
         # 2. from noise to latents
         denoiser = Denoiser(model, order.alphas_cumprod, order.prediction_type, branches, s_I, s_T, s_M, order.interval)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .branches import make_branches
+from .calibration import corners_of
 from .canvas import add_detail, explained
 from .diffusion import alphas_cumprod, sigmas_for
 from .distilled import check_distilled
@@ -87,7 +88,10 @@ def generate(
     m = torch.tensor(list(motions), device=device).repeat(len(captions))
     # 2. flow, warp and noise, once a frame
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
-    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare)
+    corners = None
+    if c.calibrate and model.uses_warp:
+        corners = corners_of(source).repeat_interleave(K, 0).to(device)
+    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare, corners)
     draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step
     noises = [FrameNoise(noise, E.shape[1:], draws, torch.Generator().manual_seed(seed), device, K) for seed in seeds]
     firsts, laters = zip(*(gif.batch(range(K)) for gif in noises), strict=True)

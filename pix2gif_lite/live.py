@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from .branches import make_branches
+from .calibration import corners_of
 from .canvas import lost_detail, to_pil, to_source
 from .diffusion import alphas_cumprod, sigmas_for
 from .direct_unet import DirectUNet
@@ -72,12 +73,14 @@ class Source(NamedTuple):
     """What every frame of one picture needs."""
 
     E: Tensor  # E(c_I) as the UNet sees it, (1, 4, h, w)
+    corners: Tensor | None  # by which the length of F is corrected; None: it is not
     extra: tuple[Tensor, Tensor] | None  # what `decode_frames` adds: the lost detail, D(E(c_I)); None without a warp
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return sum(each.numel() * each.element_size() for each in (self.E, *(self.extra or ())))
+        held = (self.E, self.corners, *(self.extra or ()))
+        return sum(each.numel() * each.element_size() for each in held if each is not None)
 
 
 class Live:
@@ -128,7 +131,7 @@ class Live:
             known = self._source(source, self._content(source))
             c_T, motion = self._text(order, known.E), torch.tensor(order.motions, device=known.E.device)
             text = c_T[motion_prompt(caption, order.motions[0])][None]
-            branches, _ = make_branches(self.model, ("full",), known.E, text, c_T[NULL_PROMPT], motion)
+            branches, _ = make_branches(self.model, ("full",), known.E, text, c_T[NULL_PROMPT], motion, corners=known.corners)
             z_W = branches["full"].z_W / self.pipe.image_scale
             return packed(to_pil(self.pipe.vae.decode(z_W.to(self.pipe.vae.dtype)).sample[0]))
 
@@ -196,7 +199,7 @@ class Live:
         self, unet: DirectUNet, order: Order, source: Image.Image, known: Source, c_T: Mapping[str, Tensor]
     ) -> Image.Image:
         self.model.unet = unet
-        z, F = sample_latents(order, self.model, known.E, c_T, Clock())
+        z, F = sample_latents(order, self.model, known.E, c_T, Clock(), known.corners)
         return next(decode_frames(order, self._vae, z, F, source.size, known.extra))
 
     def _may_round(self, order: Order, E: Tensor) -> bool:
@@ -219,7 +222,8 @@ class Live:
             latent = pipe.encode(source)
             decoded = pipe.vae.decode(latent).sample if self.model.uses_warp else None  # as in the pipeline
             extra = None if decoded is None else (lost_detail(source, decoded), decoded)
-            known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), extra)
+            corners = corners_of([source]).to(latent.device) if pipe.config.calibrate and self.model.uses_warp else None
+            known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), corners, extra)
             self._sources.put(seen, known, known.size)
         return known
 

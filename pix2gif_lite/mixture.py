@@ -16,15 +16,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .actions import ACTIONS
 from .latent_cache import SCENES, Family, Latents, cache_family
 from .pair_data import PairDataset, no_pairs
 from .pair_latents import cache_pairs, check_motions_of, family_of
 from .photos import draw_moved, sample_moved_photos
 from .presets import Preset
 from .request import check_mix
+from .scenes import Scene, draw, sample_scenes
 
 NOT_MEASURED = "The data {!r} have no pairs in split val: training goes on, but nothing measures it on them."
-FAMILIES = {family.name: family for family in (SCENES, Family("photos", sample_moved_photos, draw_moved))}
+
+
+def sample_large(count: int, split: str, seed: int) -> list[Scene]:
+    """Scenes in which everything turns, leans or grows, which is harder than to drift: none of `sample_scenes(.., seed)`."""
+    return sample_scenes(count, split, seed + 1, actions=[name for name, action in ACTIONS.items() if action.large])
+
+
+EXTRA = (Family("large", sample_large, draw), Family("photos", sample_moved_photos, draw_moved))
+FAMILIES = {family.name: family for family in (SCENES, *EXTRA)}
 
 
 class Pick(NamedTuple):
@@ -89,18 +99,19 @@ class Mixture:
 class TrainingData:
     """What the model and D learn from: so many scenes and photographs, curated GIFs, and the share of samples from each.
 
-    scenes, photos   how many of each, with `targets` moved frames
+    scenes, photos, large   how many of each (large: scenes of what turns, leans and grows alone), with `targets` moved frames
     data             a folder that `pix2gif-lite curate` wrote: its pairs are the set "gifs"
     mix              shares, such as {"scenes": 0.65, "photos": 0.35}, the default; with `data`: gifs alone unless given
-    latents, photo_latents, data_latents   folders of the encoded sets (below `out`: see FOLDERS)
+    latents, photo_latents, large_latents, data_latents   folders of the encoded sets (below `out`: see FOLDERS)
     data_seed        which scenes and photographs, and their motions (None: the run's seed): by giving it, runs of
                      different seeds share the encoded sets
 
     Errors: `check_mix`'s and `PairDataset`'s; ValueError where `data` have no pairs in split train.
     """
 
-    OPTIONS = ("scenes", "targets", "latents", "photos", "photo_latents", "data", "data_latents", "mix", "data_seed")
-    FOLDERS = {"scenes": "latents", "photos": "latents-photos", "gifs": "latents-gifs"}
+    OPTIONS = ("scenes", "targets", "latents", "photos", "photo_latents", "data", "data_latents")
+    OPTIONS += ("mix", "data_seed", "large", "large_latents")
+    FOLDERS = {"scenes": "latents", "large": "latents-large", "photos": "latents-photos", "gifs": "latents-gifs"}
 
     def __init__(
         self,
@@ -115,11 +126,14 @@ class TrainingData:
         data_latents: str | Path | None = None,
         mix: Mapping[str, float] | None = None,
         data_seed: int | None = None,
+        large: int = 0,
+        large_latents: str | Path | None = None,
     ) -> None:
         self.fixed, seed = {} if data_seed is None else {"data_seed": data_seed}, seed if data_seed is None else data_seed
-        self.shares = check_mix(mix, {"scenes": scenes, "photos": photos, "gifs": int(data is not None)})
-        self.counts, self.targets, self.size, self.seed = {"scenes": scenes, "photos": photos}, targets, preset.image_size, seed
-        self.places = {"scenes": latents, "photos": photo_latents, "gifs": data_latents}
+        self.counts = {"scenes": scenes, "large": large, "photos": photos}
+        self.shares = check_mix(mix, self.counts | {"gifs": int(data is not None)})
+        self.targets, self.size, self.seed = targets, preset.image_size, seed
+        self.places = {"scenes": latents, "large": large_latents, "photos": photo_latents, "gifs": data_latents}
         self.families, self.pairs = {name: FAMILIES[name] for name in self.shares if name in FAMILIES}, None
         if "gifs" in self.shares:
             self.pairs, self.families["gifs"] = PairDataset(data, "train", self.size), family_of(data)
@@ -131,7 +145,7 @@ class TrainingData:
     def settings(self) -> dict[str, Any]:
         """What a run must not change when it is resumed."""
         table = {} if self.pairs is None else {"table": self.pairs.key}
-        sizes = {name: self.counts[name] for name in ("scenes", "photos") if name in self.shares}
+        sizes = {name: self.counts[name] for name in FAMILIES if name in self.shares}
         return {**sizes, **table, **self.fixed, "mix": self.shares, **({"targets": self.targets} if sizes else {})}
 
     def members(self) -> dict[str, Sequence[Any]]:

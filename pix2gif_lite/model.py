@@ -35,6 +35,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from .calibration import calibrated
 from .diffusion import alphas_cumprod, from_residual
 from .motion_embedding import MotionEmbedding
 from .presets import VARIANTS, Preset
@@ -147,13 +148,18 @@ class Pix2GifModel(nn.Module):
         """z_W of Eq. 6, (B, C, h, w), where `flows` point; None where there are none."""
         return None if flows is None else self.flow_net.look_up(image_latents, flows)
 
-    def warp(self, image_latents: Tensor, c_L: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def warp(
+        self, image_latents: Tensor, c_L: Tensor, corners: Tensor | None = None, motion: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
         """F of Eq. 5 as z_W shows it, float32, and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
         F is (B, 2, r h, r w), in cells of its own grid: r is 1, or where WNet learns its places a side of a cell. Once a frame
         is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
+        With the pictures' corners (B, N, 2), as calibration.py finds them, and motion (B,), F is made as long as they say.
         """
         flows = self.flows(image_latents, c_L)
+        if flows is not None and corners is not None and self.flow_net.config.flow_mode == "displacement":
+            flows = calibrated(flows, corners, motion)
         return (None if flows is None else flows.seen), self.look_up(image_latents, flows)
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:

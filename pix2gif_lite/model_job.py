@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class ModelBatch(NamedTuple):
     target: Tensor  # (B, 4, h, w) E of the later frame
     input_ids: Tensor  # (B, tokens); the null prompt's where the text is dropped
     motion: Tensor  # (B,) int64
-    timestep: Tensor  # (B,) int64, uniform in 0 .. T - 1
+    timestep: Tensor  # (B,) int64, 0 .. T - 1, uniform but for the preset's `noisiest`
     noise: Tensor  # (B, 4, h, w)
     drop_image: Tensor  # (B,) bool
     drop_motion: Tensor  # (B,) bool
@@ -156,10 +157,14 @@ class ModelJob(nn.Module):
         """Sample n: a random pair of the cache, its timestep, noise and dropped conditions, all keyed by (seed, n)."""
         rngs = [keyed_rng(self.seed, n, PAIR_STREAM) for n in numbers]
         pairs = self.latents.pairs([self.latents.pick(rng) for rng in rngs])
-        timesteps = [int(rng.integers(self.preset.train_timesteps)) for rng in rngs]
+        timesteps = [self._timestep(rng) for rng in rngs]
         drops = drop_masks(numbers, self.seed, self.preset)
         noise = keyed_noise(self.seed, numbers, self.latents.shape, NOISE_STREAM)
         return self._assemble(pairs, timesteps, noise, drops)
+
+    def _timestep(self, rng: np.random.Generator) -> int:
+        T, noisiest = self.preset.train_timesteps, self.preset.noisiest
+        return int(rng.integers(T * 9 // 10 if noisiest and rng.random() < noisiest else 0, T))
 
     def _assemble(self, pairs: Pairs, timesteps: Sequence[int], noise: Tensor, drops: DropMasks) -> ModelBatch:
         source, target, motion, captions, flow = pairs

@@ -27,6 +27,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from .calibration import corners_of
 from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
 from .direct_unet import DirectUNet
@@ -84,6 +85,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         spacing: str = "trailing",
         s_T: float = 1.0,
         s_I: float = 1.0,
+        calibrate: bool = False,
         distilled_steps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         self.register_to_config(scale_image_latents=scale_image_latents, train_timesteps=train_timesteps)
         self.register_to_config(beta_start=beta_start, beta_end=beta_end, image_size=image_size)
         self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
-        self.register_to_config(distilled_steps=saved_step_counts(distilled_steps))
+        self.register_to_config(calibrate=calibrate, distilled_steps=saved_step_counts(distilled_steps))
 
     @classmethod
     def from_components(cls, preset: Preset, components: dict[str, Any], **changes: Any) -> Pix2GifPipeline:
@@ -237,7 +239,8 @@ class Pix2GifPipeline(DiffusionPipeline):
             clock.lap("condition")
             # 3. the frames
             model.unet = DirectUNet(self.unet)
-            z, F = sample_latents(order, model, E, c_T, clock)
+            corners = corners_of([source]) if self.config.calibrate and model.uses_warp else None
+            z, F = sample_latents(order, model, E, c_T, clock, corners)
             for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
                 for k in order.same_as(row):
                     frames[k], flow[k] = picture, f

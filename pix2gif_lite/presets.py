@@ -61,6 +61,7 @@ class Preset:
     flow_skips: bool = True  # ours: the flow sees the picture at every scale, so it can end where an object does
     flow_mixing: int = 2  # ours: blocks in which text and picture multiply; the reference has none
     flow_subcells: int = 4  # ours: WNet learns to look between cells, at so many places a side; 0: the paper's, no weights
+    flow_bodies: int = 2  # ours: so many things may each move as one; 0: every place goes its own way
     interpolation: str = "bicubic"  # of WNet; "bilinear" is the paper's, and blurs what moves by a fraction of a cell
 
     # the UNet
@@ -97,6 +98,7 @@ class Preset:
     weight_decay: float = 1e-2
     grad_clip: float = 1.0
     ema_decay: float = 0.999
+    noisiest: float = 0.0  # share of the samples whose timestep is of the last tenth of T, where sampling in few steps begins
     drop_text: float = 0.05
     drop_image: float = 0.05
     drop_both: float = 0.05
@@ -110,6 +112,7 @@ class Preset:
     s_T: float = 1.0
     s_I: float = 1.0
     s_M: float = 1.0
+    calibrate: bool = True  # ours: F is made as long as the source's corners say, by Alg. 1
     distilled_steps: tuple[int, ...] | None = None  # the UNet was distilled for these step counts, unguided; None: for any
 
     def with_changes(self, **changes: Any) -> Preset:
@@ -139,6 +142,8 @@ PAPER = Preset(
     flow_skips=False,
     flow_mixing=0,
     flow_subcells=0,
+    flow_bodies=0,
+    calibrate=False,
     interpolation="bilinear",
     unet_channels=(320, 640, 1280, 1280),
     unet_attention=(True, True, True, False),

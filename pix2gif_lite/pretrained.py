@@ -66,6 +66,7 @@ def build_flow_net(preset: Preset) -> FlowNet:
         skips=preset.flow_skips,
         mixing=preset.flow_mixing,
         subcells=preset.flow_subcells,
+        bodies=preset.flow_bodies,
     )
 
 

@@ -18,6 +18,7 @@ from .presets import MOTION_MAX, MOTION_MIN
 MAX_FRAMES = 256  # of one call
 DATA_SETS = {  # what the model can learn from: how to have it, and its weight where no mix is given
     "scenes": ("say how many scenes", 0.65),
+    "large": ("say how many of what turns, leans and grows", 0.35),
     "photos": ("say how many photos", 0.35),
     "gifs": ("give the data, a folder that `pix2gif-lite curate` wrote", 1.0),
 }

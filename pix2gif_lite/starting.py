@@ -24,7 +24,7 @@ from .reference import is_reference, load_reference_parts
 READ_BY = ("residual", "prediction_type", "scale_image_latents", "distilled_steps")  # what a UNet's output means
 FLOW_SIZES = {"flow_width": "flow_width", "text_maps": "flow_text_maps", "widths": "flow_widths"}  # FlowNet's: the preset's
 FLOW_SIZES |= {"skips": "flow_skips", "mixing": "flow_mixing", "norm": "flow_norm", "flow_mode": "flow_mode"}
-FLOW_SIZES["subcells"] = "flow_subcells"
+FLOW_SIZES |= {"subcells": "flow_subcells", "bodies": "flow_bodies"}
 
 
 class Start(NamedTuple):

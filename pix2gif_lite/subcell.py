@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bodies import Bodies
 from .lookup import warp
 
 MOVES = 3.0  # of O, before training, behind a sigmoid: 95 % moves, so 0.2 % stays
@@ -90,7 +91,7 @@ class Places(NamedTuple):
 class SubcellWarp(nn.Module):
     """The learnt look-up: latents of `channels`, r x r places a cell, convolutions of `width`, FNet's `features` to read."""
 
-    def __init__(self, channels: int, features: int, r: int, width: int, edge: int = 16) -> None:
+    def __init__(self, channels: int, features: int, r: int, width: int, edge: int = 16, bodies: int = 0) -> None:
         super().__init__()
         self.r = r
         unfolded = 3 * channels * r * r  # of a cell; three times the latent's own channels at each place
@@ -112,9 +113,10 @@ class SubcellWarp(nn.Module):
             nn.init.zeros_(parameter)
         nn.init.constant_(self.draw.bias, MOVES)
         self.choose[-1].bias.data.copy_(bilinear_logits(r))
+        self.bodies = Bodies(width, r, bodies) if bodies else None
 
-    def refine(self, latents: Tensor, flow: Tensor, features: Tensor) -> Places:
-        """Flow, codes and outlines within the cells.
+    def refine(self, latents: Tensor, flow: Tensor, features: Tensor) -> tuple[Tensor, Places]:
+        """F again, corrected by what moves as one (bodies.py), and flow, codes and outlines within the cells.
 
         Of latents E(c_I) (B, channels, h, w), or (1, ...) where they are all alike, F (B, 2, h, w) in cells and FNet's finest
         features (B, features, h, w).
@@ -124,7 +126,10 @@ class SubcellWarp(nn.Module):
         codes = self.unfold(latents)
         outline = self.draw(F.silu(self.look(codes) + F.pixel_shuffle(self.guide(seen), self.r)))
         moving = outline.float().sigmoid()
-        return Places(fine, codes, moving, warp(moving, fine))
+        if self.bodies is not None:
+            as_bodies = self.bodies(fine, seen, warp(moving, fine).detach())
+            flow, fine = flow + F.avg_pool2d(as_bodies - fine, self.r) / self.r, as_bodies
+        return flow, Places(fine, codes, moving, warp(moving, fine))
 
     def forward(self, latents: Tensor, flow: Tensor, places: Places, interpolation: str = "bilinear") -> Tensor:
         """z_W (B, channels, h, w) of latents E(c_I), F in cells, and what `refine` says of the places.

@@ -29,13 +29,16 @@ def train(args: argparse.Namespace) -> None:
         raise FileNotFoundError(f"There is no folder {args.data!r}: give one with {what}, or leave --data out.")
     if args.what != "model" and (args.vae or args.variant or args.only or args.loss or (autoencoder and args.scenes)):
         raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
-    if autoencoder and (args.photos or args.mix):
-        raise ValueError("--photos and --mix are not for `train autoencoder`: leave them out.")
+    if autoencoder and (args.photos or args.large or args.mix):
+        raise ValueError("--photos, --large and --mix are not for `train autoencoder`: leave them out.")
     mix = parse_mix(args.mix) if args.mix is not None else None
     if not autoencoder:
-        if args.data and mix is None and (args.scenes or args.photos):
+        if args.data and mix is None and (args.scenes or args.large or args.photos):
             raise ValueError("With --data the GIFs are all the data: to mix more in, give --mix, such as gifs=0.5,scenes=0.5.")
-        check_mix(mix, {"scenes": args.scenes or 1, "photos": args.photos or 0, "gifs": int(bool(args.data))})
+        check_mix(
+            mix,
+            {"scenes": args.scenes or 1, "large": args.large or 0, "photos": args.photos or 0, "gifs": int(bool(args.data))},
+        )
     if args.what == "decoder" and not args.init:
         raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
     if args.what == "turbo" and not args.init:
@@ -94,7 +97,7 @@ def train(args: argparse.Namespace) -> None:
         "cpu": device == "cpu",
     }
     optional = {"batch_size": args.batch_size, "photo_share": args.photo_share, "scenes": args.scenes, "only": args.only}
-    optional |= {"photos": args.photos, "mix": mix, "data": None if autoencoder else args.data}
+    optional |= {"photos": args.photos, "large": args.large, "mix": mix, "data": None if autoencoder else args.data}
     optional |= {"micro_batch": args.micro_batch, "lora_rank": args.lora, "cache_text": args.cache_text or None}
     optional |= {"tokenizer": args.tokenizer, "text": args.text}
     common |= {name: value for name, value in optional.items() if value is not None}

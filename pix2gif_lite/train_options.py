@@ -36,10 +36,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--scenes", type=number("scenes", 1, 1e6, True), metavar="N", help="all but autoencoder: how many scenes")
     how.add_argument("--photos", type=number("photos", 1, 1e6, True), metavar="N", help="the same: how many moved photographs")
+    text = "the same: how many scenes of what turns, leans and grows alone"
+    how.add_argument("--large", type=number("large", 1, 1e6, True), metavar="N", help=text)
     how.add_argument(
         "--mix",
         metavar="NAME=W,...",
-        help="the same: share of samples from scenes, photos, gifs (default: with --data gifs=1; else "
+        help="the same: share of samples from scenes, large, photos, gifs (default: with --data gifs=1; else "
         "scenes=0.65,photos=0.35 of what there is)",
     )
     how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")

@@ -107,6 +107,7 @@ class FlowNet(ModelMixin, ConfigMixin):
             times "that far"). The reference's flow is one layer away from their sum.
     subcells  r: the look-up learns to look at r x r places a cell, see subcell.py (0: the paper's WNet, without weights).
             Displacements only; ValueError otherwise.
+    bodies  how many things may each move as one, see bodies.py (0: every place goes its own way). Needs subcells.
     """
 
     @register_to_config
@@ -124,6 +125,7 @@ class FlowNet(ModelMixin, ConfigMixin):
         skips: bool = False,
         mixing: int = 0,
         subcells: int = 0,
+        bodies: int = 0,
     ) -> None:
         super().__init__()
         if norm not in ("group", "batch"):
@@ -133,6 +135,8 @@ class FlowNet(ModelMixin, ConfigMixin):
             raise ValueError(f"subcells {subcells!r} is not a number of places a side of a cell: 0 or more, whole.")
         if subcells and flow_mode != "displacement":
             raise ValueError(f"subcells={subcells} refines displacements, not flow_mode={flow_mode!r}: set subcells=0.")
+        if not isinstance(bodies, int) or bodies < 0 or (bodies and not subcells):
+            raise ValueError(f"bodies {bodies!r} with subcells={subcells}: give a whole number, 0 where subcells is 0.")
         if flow_width % 4:
             raise ValueError(f"flow_width {flow_width} is not a multiple of 4: the finest scale has a quarter of it.")
 
@@ -177,7 +181,7 @@ class FlowNet(ModelMixin, ConfigMixin):
             self.skip1, self.skip0 = nn.Conv2d(2 * n, middle, kernel_size=1), nn.Conv2d(n, fine, kernel_size=1)
             for silent in (*self.skip1.parameters(), *self.skip0.parameters()):  # the text has to be heard before details help
                 nn.init.zeros_(silent)
-        self.subcell = SubcellWarp(latent_channels, fine, subcells, flow_width) if subcells else None
+        self.subcell = SubcellWarp(latent_channels, fine, subcells, flow_width, bodies=bodies) if subcells else None
         # Training starts at the identity, within about 0.02 cell, and finds out from there what moves.
         nn.init.normal_(self.predict_flow0[0].weight, std=1e-4)
         nn.init.zeros_(self.predict_flow0[0].bias)
@@ -231,7 +235,10 @@ class FlowNet(ModelMixin, ConfigMixin):
         flows = tuple(flow * flow.new_tensor([flow.shape[3] / 2, flow.shape[2] / 2])[:, None, None] for flow in flows)
 
         # 5. And the flow of every place in a cell, for the learnt look-up.
-        return FlowPyramid(*flows, None if self.subcell is None else self.subcell.refine(image_latents, flows[0], x))
+        if self.subcell is None:
+            return FlowPyramid(*flows)
+        flow, places = self.subcell.refine(image_latents, flows[0], x)
+        return FlowPyramid(flow, *flows[1:], places)
 
     def look_up(self, image_latents: Tensor, flows: FlowPyramid) -> Tensor:
         """z_W of Eq. 6, (B, C, h, w): the latents E(c_I) looked up where `flows`, this network's own, point."""

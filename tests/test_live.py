@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from pix2gif_lite import live as module
+from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
 from pix2gif_lite.live import Kept, Live
 from pix2gif_lite.pipeline import Pix2GifPipeline
@@ -164,6 +165,7 @@ def test_the_warp_alone_needs_no_unet(pipe, live, picture, work):
     hook.remove()
     ((E, _), pyramid), *_ = flows
     with torch.no_grad():
+        pyramid = calibrated(pyramid, corners_of([picture]), torch.tensor([8]))
         z_W = pipe.flow_net.look_up(E, pyramid) / pipe.vae.config.scaling_factor
         expected = to_pil(pipe.vae.decode(z_W).sample[0])
     assert levels(warped, expected) <= 1 and warped.size == (64, 64)

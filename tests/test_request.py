@@ -121,7 +121,7 @@ def test_folders_and_devices(tmp_path):
 @pytest.mark.parametrize(
     ("mix", "counts", "message"),
     [
-        ({"scene": 1}, {"scenes": 4}, "Unknown data set 'scene': choose from scenes, photos"),
+        ({"scene": 1}, {"scenes": 4}, "Unknown data set 'scene': choose from scenes, large, photos"),
         ({"scenes": -1}, {"scenes": 4}, "weight of scenes is -1"),
         ({"scenes": math.nan}, {"scenes": 4}, "is nan"),
         ({"scenes": 1, "photos": 1}, {"scenes": 4, "photos": 0}, "asks for photos, but there are none: say how many"),

@@ -109,7 +109,8 @@ def waken(module: SubcellWarp) -> SubcellWarp:
 def test_it_starts_as_the_plain_look_up(interpolation: str, size: tuple[int, int]) -> None:
     latents, flow, features = parts(size)
     module = SubcellWarp(channels=4, features=8, r=3, width=16)
-    places, fine = module.refine(latents, flow, features), (3 * size[0], 3 * size[1])
+    (same, places), fine = module.refine(latents, flow, features), (3 * size[0], 3 * size[1])
+    assert torch.equal(same, flow)
     assert [part.shape for part in places] == [(2, 2, *fine), (2, 12, *fine), (2, 1, *fine), (2, 1, *fine)]
     moves = torch.tensor(MOVES).sigmoid()
     for share in places.moving, places.arriving:
@@ -125,7 +126,7 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
     flow = torch.zeros(2, 2, 8, 12)
     flow[:, 0], flow[:, 1] = 0.5, -1.0  # by one place right, two places up: whole places, so nothing is interpolated
     rows, columns = (torch.arange(16) - 2).clamp(0), (torch.arange(24) + 1).clamp(max=23)
-    _, U, marks, arriving = places = module.refine(latents, flow, features)
+    _, (_, U, marks, arriving) = _, places = module.refine(latents, flow, features)
     assert U.shape == (2, 12, 16, 24) and torch.equal(U, module.unfold(latents))  # three times the channels, r times the sides
     torch.testing.assert_close(arriving, marks[:, :, rows][:, :, :, columns])
     assert 0.2 < marks.std()
@@ -167,7 +168,7 @@ def test_a_dropped_picture_gives_0_and_the_others_do_not_notice() -> None:
     latents, flow, features = parts(batch=3)
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
     latents[1] = 0
-    places = module.refine(latents, flow, features)
+    _, places = module.refine(latents, flow, features)
     z_W = module(latents, flow, places)
     assert not z_W[1].any()
     for k in (slice(0, 1), slice(2, 3)):
@@ -181,9 +182,9 @@ def test_a_dropped_picture_gives_0_and_the_others_do_not_notice() -> None:
 def test_half_precision(dtype: torch.dtype) -> None:
     latents, flow, features = parts()
     module = waken(SubcellWarp(channels=4, features=8, r=2, width=16))
-    exact = module(latents, flow, module.refine(latents, flow, features))
+    exact = module(latents, *module.refine(latents, flow, features))
     module.to(dtype)
-    places = module.refine(latents.to(dtype), flow, features.to(dtype))
+    _, places = module.refine(latents.to(dtype), flow, features.to(dtype))
     low = module(latents.to(dtype), flow, places)
     assert places.flow.dtype == places.moving.dtype == torch.float32 and low.dtype == dtype
     assert (low.float() - exact).abs().mean() < 0.03 * exact.abs().mean()
@@ -197,7 +198,7 @@ def test_after_a_few_steps_every_parameter_has_a_gradient() -> None:
     idle = []
     for _ in range(4):
         optimiser.zero_grad()
-        (module(latents, flow, module.refine(latents, flow, features)) - target).square().mean().backward()
+        (module(latents, *module.refine(latents, flow, features)) - target).square().mean().backward()
         idle.append({name for name, p in module.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-7})
         optimiser.step()
     first = {f"fold.{len(module.fold) - 1}.{kind}" for kind in ("weight", "bias")} | {"draw.weight", "draw.bias"}
@@ -219,7 +220,7 @@ def test_it_learns_what_lies_between_cells() -> None:
 
     for _ in range(150):
         latents, moved = example()
-        places = module.refine(latents, flow, torch.zeros(4, 8, 6, 6))
+        _, places = module.refine(latents, flow, torch.zeros(4, 8, 6, 6))
         error = (module(latents, flow, places, "bicubic") - moved).square()
         optimiser.zero_grad()
         error.mean().backward()
@@ -227,7 +228,7 @@ def test_it_learns_what_lies_between_cells() -> None:
     latents, moved = example()
     inner = (..., slice(1, -1), slice(1, -1))  # what rolls in at the edge nobody can know
     with torch.no_grad():
-        learnt = module(latents, flow, module.refine(latents, flow, torch.zeros(4, 8, 6, 6)), "bicubic")
+        learnt = module(latents, *module.refine(latents, flow, torch.zeros(4, 8, 6, 6)), "bicubic")
     learnt, plain = ((z - moved)[inner].square().mean().sqrt() for z in (learnt, warp(latents, flow, interpolation="bicubic")))
     assert learnt < 0.3 * plain
 

@@ -555,6 +555,16 @@ def test_batches_drop_what_the_masks_say(job):
     assert len(parts) == 8 and all(torch.equal(a[117:118], b) for a, b in parts)
 
 
+def test_half_of_the_timesteps_are_of_the_noisiest_tenth_where_the_preset_says_so(job):
+    usual = job.batch(range(400)).timestep
+    assert abs((usual >= 900).float().mean() - 0.1) < 0.05
+    job.preset = job.preset.with_changes(noisiest=0.5)
+    late = job.batch(range(400)).timestep
+    job.preset = job.preset.with_changes(noisiest=0.0)
+    assert abs((late >= 900).float().mean() - 0.55) < 0.08 and late.min() < 60 and late.max() > 990
+    assert torch.equal(job.batch(range(400)).timestep, usual)
+
+
 def test_loss_is_eq_3_and_8(job):
     batch = job.batch(range(12))
     kept = ~batch.drop_image
@@ -765,6 +775,14 @@ def test_sets_come_up_in_their_shares(latents, photo_latents):
         Mixture({"scenes": latents, "photos": photo_latents._replace(source=torch.zeros(5, 4, 8, 8))})
 
 
+def test_large_scenes_turn_lean_and_grow_and_are_none_of_the_scenes(tmp_path):
+    large = FAMILIES["large"].sample(40, "train", 5)
+    actions = {actor.action for scene in large for actor in scene.actors}
+    assert actions == {"roll", "spin", "swing", "rock", "sway", "grow"}
+    scenes = FAMILIES["scenes"].sample(200, "train", 5)
+    assert not {(s.index, s.caption) for s in large} & {(s.index, s.caption) for s in scenes}
+
+
 def test_one_set_draws_what_it_always_drew(latents):
     """A run that was started before there were mixtures goes on with the same samples."""
     for n in range(20):
@@ -789,10 +807,11 @@ def test_held_out_sets_are_measured_apart(job, latents, photo_latents):
 
 def test_a_mixture_resumes_to_the_bit(model_run, vae, tmp_path):
     before, _ = model_run
-    options = dict(QUICK, init=before, vae=vae, scenes=4, targets=2, photos=3, mix={"scenes": 1, "photos": 2}, held_out=1)
+    options = dict(QUICK, init=before, vae=vae, scenes=4, targets=2, photos=3, large=2, held_out=1)
+    options["mix"] = {"scenes": 1, "large": 1, "photos": 2}
     options |= dict(steps=6, latents=tmp_path / "latents", photo_latents=tmp_path / "photos")
     summary = train_model(TINY, tmp_path / "whole", **options)
-    assert {"val_warp", "val_warp_photos"} <= summary.keys()
+    assert {"val_warp", "val_warp_large", "val_warp_photos"} <= summary.keys()
     with pytest.raises(KeyboardInterrupt, match="after step 3"):
         train_model(TINY, tmp_path / "broken", callback=interrupt_at(3), callback_every=3, **options)
     with pytest.raises(ValueError, match="another mix"):

@@ -28,8 +28,8 @@
 # - how FlowNet predicts a flow at three scales, and how the injection module turns 77 tokens into maps;
 # - what no flow can do, however exact: show what the source picture does not show.
 #
-# **In the paper:** section 3.3.2, Eq. 5 and 6, Figure 3. The code is `pix2gif_lite/warping.py` and `lookup.py`, and `subcell.py`, which is
-# ours.
+# **In the paper:** section 3.3.2, Eq. 5 and 6, Figure 3. The code is `pix2gif_lite/warping.py` and `lookup.py`, and `subcell.py`,
+# `bodies.py` and `calibration.py`, which are ours.
 
 # %% [markdown]
 # ## Symbols
@@ -40,6 +40,8 @@
 # | IM | injection module: text to maps | `injected` (1, 16, 16, 16) |
 # | $F$ | flow, in cells of its own grid, x then y, backward | `flow` (1, 2, 32, 32) |
 # | $F'$ | the flow of $r \times r$ places in each cell (ours), in places | `fine` (1, 2, 128, 128) |
+# | $S_k$, $T$ | to which body a place belongs, how far it goes with it (ours) | `shares` (2, 128, 128), `trust` |
+# | $g$ | what $F'$ is multiplied by, so that Alg. 1 says $m$ (ours) | `g` (1,) |
 # | $z_W$ | the warped latent | `z_W` (1, 4, 32, 32) |
 # | $D$ | decoder | `decode` gives (1, 3, 128, 128) |
 # | $m$ | motion magnitude | px at 256 x 256 |
@@ -446,6 +448,46 @@ show(
 )
 
 # %% [markdown]
+# ### What moves as one
+# A convolution says of every place how far away to look, and errs by a percent or two, everywhere a little differently. But a star that
+# turns is *one* thing. Its flow, like that of all that grows, leans or drifts, is a polynomial of the place: twelve numbers say it, and a
+# thousand places know them better than one. So FlowNet (ours, `bodies.py`) also writes to which of two bodies a place belongs, $S_k$, and
+# how far the place goes with its body, $T$. Each body's polynomial $P_k$ is fitted to $F'$ by least squares, where $S_k\,O(p + F')$ is large:
+# $$F'' = (1 - T)\,F' + T \sum_k S_k P_k$$
+# Nobody says which places belong together. The loss of $F''$ finds out. (Everywhere else $F'$ means what is corrected already.)
+#
+# And *how far* does it turn? $m$ is the mean length at the corners that Alg. 1 finds in the source (notebook 01). FlowNet has to guess where
+# they are; the picture shows it. So the pipeline reads $F'$ off at those corners and multiplies it by $g = m / \text{mean length}$
+# (`calibration.py`). Below, the error of the flow, where the star is to be seen: as the convolution has it, as a body, and in its right
+# length.
+
+# %%
+from pix2gif_lite import calibration
+
+turning = sample_scenes(1, "val", seed=7, actions=["spin"])[0]
+star, caught = turning.at(0).image, []
+hook = pipe.flow_net.subcell.bodies.register_forward_hook(lambda bodies, given, made: caught.append((given, made)))
+lines, corners = [], calibration.corners_of([star])
+for m in (4, 10, 16):
+    c_L = model.condition(tokenize(pipe.tokenizer, [motion_prompt(turning.caption, m)]), torch.tensor([m]))
+    with torch.no_grad():
+        flows = pipe.flow_net(encode(star), c_L)
+        g = calibration.gain(flows, corners, torch.tensor([m]))
+    (single, features, _), whole = caught[-1]
+    exact = turning.at(m)
+    inside = (exact.moving & ~exact.occluded)[0, 0]
+    errors = [float((flow - exact.flow)[0, :, inside].norm(dim=0).mean() * 2) for flow in (single, whole, g * whole)]
+    lines.append(errors)
+    print(f"m = {m:2}: F' alone {errors[0]:.2f}, as a body {errors[1]:.2f}, times g = {float(g):.3f} {errors[2]:.2f} px at 256 x 256")
+hook.remove()
+bodies = pipe.flow_net.subcell.bodies
+shares, trust = bodies.shares(features)[0].detach(), bodies.trust(features)[0].detach()
+row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[:, None], trust))]
+row += [flow_to_rgb(flow, maximum=10) for flow in (single, g * whole, exact.flow)]
+names = ["source", "S, first body", "S, second", "T: black goes along", "F' alone", "F'' times g", "exact flow"]
+show(contact_sheet([row], None, names, 128), alt="A star, its bodies, how far a place goes with them, and the flow before and after")
+
+# %% [markdown]
 # ## Where it fails
 # **Zero flow in absolute mode.** A new FlowNet says almost zero: its last weights start at N(0, 1e-4). Read as a displacement, that is the
 # source picture, within 0.02 cell. Read as an absolute grid, every cell of the latent is the centre of the picture.
@@ -560,6 +602,7 @@ print("Right." if answer == 1.5 * 256 / 32 else "Not yet: how many pixels at 256
 # - As a displacement, zero is "stay"; as an absolute grid (the authors' code), zero is "the centre", and copying must be learnt first.
 # - FlowNet hears the text in its middle, through IM (lite's mixing blocks hear it, too). What was hidden before, no flow can show: FlowNet
 #   may fetch something like it from beside, the rest is left to the UNet.
+# - What moves as one has a flow of few numbers (ours): many places know it better than each one alone.
 #
 # Next: `05_losses`.
 

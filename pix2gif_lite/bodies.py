@@ -1,0 +1,85 @@
+"""What moves as one (ours, lite's default): the flow of a body, made of all that its places say together.
+
+A convolution says of every place how far away to look, and is one or two percent wrong there, each place in its own way. But a
+thing that turns, grows, leans or drifts moves as one: its flow is a polynomial of the place, of twelve numbers, and a thousand
+places know them better than one. So FNet says as well to which body a place belongs, and
+
+    S     which body a place is of, a softmax over the bodies
+    T     how far a place goes with its body, 0 .. 1
+    P_k = the second-order polynomial nearest to F' where S_k O(p + F') is large        weighted least squares
+    F'' = (1 - T) F' + T sum_k S_k P_k
+
+A turn, a zoom and a shift are linear in the place, a sway is quadratic; what ripples goes its own way. Beyond an outline P_k
+goes on, as F is asked to. Nothing is told which places belong together: the loss of F'' finds out.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .lookup import identity_grid
+
+TIE = 1e-4  # pulls the polynomials towards 0, by so much of what a body weighs
+REACH = 3.0  # beyond so many standard deviations of a body its flow goes on as it is there
+
+
+def monomials(places: Tensor) -> Tensor:
+    """1, u, v, u^2, u v, v^2 of places (..., 2, n): (..., 6, n)."""
+    u, v = places.unbind(-2)
+    return torch.stack([torch.ones_like(u), u, v, u * u, u * v, v * v], dim=-2)
+
+
+def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1) -> Tensor:
+    """The quadratic flow of each body, at every place: (B, K, 2, H, W) float32.
+
+    flow (B, 2, H, W); weight (B, K, H, W), 0 or more: how much a place counts; r x r places are averaged before the fit, for
+    speed. Exact for a flow that is a second-order polynomial of the place, but for `TIE`; 0 where nothing has weight.
+    """
+    flow, weight = flow.float(), weight.float()
+    B, K, H, W = weight.shape
+    grid = identity_grid(H, W, flow.device)  # (2, H, W), in places
+    # 1. Of r x r places at a time: what they weigh, their middle, and their flow times their weight.
+    there = torch.cat([flow, grid.expand(B, -1, -1, -1)], dim=1)[:, None]  # (B, 1, 4, H, W)
+    sums = F.avg_pool2d((weight[:, :, None] * there).flatten(1, 2), r).view(B, K, 4, -1)
+    heavy = F.avg_pool2d(weight, r).view(B, K, 1, -1)  # (B, K, 1, n)
+    moved = sums[:, :, :2]  # (B, K, 2, n)
+    # 2. Each body's own coordinates: around its middle, by its spread. The fit is the same in any, but for rounding.
+    with torch.no_grad():
+        at = sums[:, :, 2:] / heavy.clamp(min=1e-6)  # (B, K, 2, n)
+        total = heavy.sum(-1, keepdim=True)  # (B, K, 1, 1)
+        share = heavy / total.clamp(min=1e-6)
+        middle = (share * at).sum(-1, keepdim=True)  # (B, K, 2, 1)
+        spread = (share * (at - middle).square()).sum(-1, keepdim=True).amax(2, keepdim=True).clamp(min=1).sqrt()
+    # 3. Weighted least squares, two right sides.
+    phi = monomials((at - middle) / spread)  # (B, K, 6, n)
+    tie = TIE * total + 1e-3
+    normal = (heavy * phi) @ phi.transpose(-1, -2) + tie * torch.eye(6, device=flow.device)
+    numbers = torch.linalg.solve(normal, phi @ moved.transpose(-1, -2))  # (B, K, 6, 2)
+    # 4. At every place.
+    own = ((grid.flatten(1) - middle) / spread).clamp(-REACH, REACH)
+    return (numbers.transpose(-1, -2) @ monomials(own)).view(B, K, 2, H, W)
+
+
+class Bodies(nn.Module):
+    """`count` bodies of a flow on a grid of r x r places a cell, told apart by FNet's `features` channels."""
+
+    def __init__(self, features: int, r: int, count: int) -> None:
+        super().__init__()
+        self.r = r
+        self.belongs, self.together = nn.Conv2d(features, count * r * r, 1), nn.Conv2d(features, r * r, 1)
+
+    def shares(self, features: Tensor) -> Tensor:
+        """S (B, count, r h, r w) of features (B, C, h, w): 1 in all at every place."""
+        return F.pixel_shuffle(self.belongs(features), self.r).float().softmax(dim=1)
+
+    def trust(self, features: Tensor) -> Tensor:
+        """T (B, 1, r h, r w), 0 .. 1."""
+        return F.pixel_shuffle(self.together(features), self.r).float().sigmoid()
+
+    def forward(self, flow: Tensor, features: Tensor, moving: Tensor) -> Tensor:
+        """F'' (B, 2, r h, r w), float32, of F' (the same); moving (B, 1, r h, r w): what of F's own places moves, 0 .. 1."""
+        own = self.shares(features)
+        fitted = (own[:, :, None] * fit_bodies(flow, own * moving, self.r)).sum(dim=1)
+        return flow + self.trust(features) * (fitted - flow)

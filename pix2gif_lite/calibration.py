@@ -1,0 +1,96 @@
+"""The motion that was asked for, to the letter (ours, lite's default): F made longer or shorter until Alg. 1 would say m.
+
+m is the mean length of the vectors of the source's corners, of those that go further than 1 px (motion.py). FNet has to guess
+where these corners are, and how far away a body's fastest ones; the source's pixels say it. So F is read off at the corners,
+
+    g = m / mean length,    z_W = WNet(E(c_I), g F)
+
+and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 1.25 at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .lookup import warp
+from .motion import STILL, find_corners, to_gray
+from .presets import MOTION_SIZE
+from .warping import FlowPyramid, Places
+
+MOST = 1.25  # the largest factor: what asks for more was not understood
+ROUNDS, FOLLOWED = 2, 4  # corrections of the factor, and steps in which a corner is followed to where it goes
+
+
+def corners_of(pictures: Iterable[Any]) -> Tensor:
+    """The corners of Alg. 1 of each picture, as motion.py takes pictures: float32 (N, most, 2), px at 256 x 256, x then y.
+
+    A picture with fewer corners than another has NaN in their place.
+    """
+    found = [find_corners(to_gray(picture)) for picture in pictures]
+    corners = np.full((len(found), max(map(len, found), default=0), 2), np.nan, np.float32)
+    for row, each in zip(corners, found, strict=True):
+        row[: len(each)] = each
+    return torch.from_numpy(corners)
+
+
+def read_at(maps: Tensor, places: Tensor) -> Tensor:
+    """Maps (B, C, H, W) at places (B, N, 2), x then y, in pixels of the maps: (B, N, C); beyond the edge as at the edge."""
+    size = places.new_tensor(maps.shape[:1:-1])  # W, H
+    at = (2 * places + 1) / size - 1
+    return F.grid_sample(maps, at[:, :, None], padding_mode="border", align_corners=False)[..., 0].transpose(1, 2)
+
+
+def lengths_at(flow: Tensor, corners: Tensor) -> Tensor:
+    """How far a backward flow (B, 2, H, W), in pixels of its grid, moves corners (B, N, 2): (B, N), px at 256 x 256.
+
+    The flow says of each place of the later frame where it comes from; a corner q is followed to the place p with p + F(p) = q.
+    """
+    to_grid = corners.new_tensor(flow.shape[:1:-1]) / MOTION_SIZE  # pixels of the grid in one of 256 x 256; W, H
+    start = (corners + 0.5) * to_grid - 0.5
+    place = start - read_at(flow, start)
+    for _ in range(FOLLOWED):
+        place = start - read_at(flow, place)
+    return ((place - start) / to_grid).norm(dim=-1)
+
+
+def gain(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> Tensor:
+    """g (B,), float32, between 1 / MOST and MOST: by it F is to be multiplied; 1 where no corner moves, or m is within 1 px.
+
+    flows: displacements; corners (B, N, 2) as `corners_of` gives them; motion (B,), px at 256 x 256. Where the flows know what
+    of the source moves, O, corners elsewhere do not count.
+    """
+    flow, motion = flows.finest.float(), motion.to(corners.dtype)
+    known = ~corners.isnan().any(dim=-1)
+    corners = corners.nan_to_num()
+    if flows.places is not None:  # a corner sits on an edge, half in and half out: within a place of what moves
+        near = F.max_pool2d(flows.places.moving.float(), 3, stride=1, padding=1)
+        at = (corners + 0.5) * corners.new_tensor(near.shape[:1:-1]) / MOTION_SIZE - 0.5
+        known &= read_at(near, at)[..., 0] > 0.5
+    g = torch.ones_like(motion)
+    for _ in range(ROUNDS):
+        length = lengths_at(g[:, None, None, None] * flow, corners)
+        counts = known & (length > STILL)
+        mean = (length * counts).sum(1) / counts.sum(1).clamp(min=1)
+        g = torch.where(counts.any(1) & (motion > STILL), g * motion / mean.clamp(min=STILL), g).clamp(1 / MOST, MOST)
+    return g
+
+
+def scaled(flows: FlowPyramid, g: Tensor) -> FlowPyramid:
+    """The flows (displacements) of B samples, each g (B,) times as long."""
+    g = g[:, None, None, None]
+    places = flows.places
+    if places is not None:
+        flow = g * places.flow
+        places = Places(flow, places.codes, places.moving, warp(places.moving, flow))
+    return FlowPyramid(*(g * flow for flow in flows[:3]), places)
+
+
+def calibrated(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> FlowPyramid:
+    """The flows, displacements of any kind, of such a length that Alg. 1 at the corners says `motion`. See `gain`."""
+    return scaled(flows, gain(flows, corners, motion))
