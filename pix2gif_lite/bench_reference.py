@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .calibration import corners_of
 from .canvas import to_pil
 from .diffusion import alphas_cumprod, sigmas_for
 from .noise import FrameNoise
@@ -53,11 +54,13 @@ def reference_frames(
         texts = encode_text(pipe.text_encoder, tokenize(pipe.tokenizer, [NULL_PROMPT, motion_prompt(caption, m)]).to(E.device))
         null, c_T = texts.to(E.dtype)
         c_L = model.add_motion(torch.stack([null, null, c_T]), torch.full((3,), float(m), device=E.device))
-        images = torch.cat([torch.zeros_like(E), E, E])
+        images, corners = torch.cat([torch.zeros_like(E), E, E]), None
+        if c.calibrate:  # the last alone, as `make_branches` has it
+            corners = corners_of([torch.zeros(3, 2, 2)] * 2 + [picture]).to(E.device)
 
         # 2. from noise to a latent
-        def denoise(x: Tensor, sigma: float, images: Tensor = images, c_L: Tensor = c_L) -> Tensor:
-            _, z_W = model.warp(images, c_L)
+        def denoise(x: Tensor, sigma: float, images=images, c_L=c_L, corners=corners, m=m) -> Tensor:
+            _, z_W = model.warp(images, c_L, corners, torch.full((3,), float(m), device=x.device))
             warped = (None,) * 3 if z_W is None else z_W.split(1)
             parts = zip(images.split(1), warped, c_L.split(1), strict=True)
             branches = dict(zip(("none", "image", "full"), (Branch(*part) for part in parts), strict=True))

@@ -55,11 +55,13 @@ def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1) -> Tensor:
     # 3. Weighted least squares, two right sides.
     phi = monomials((at - middle) / spread)  # (B, K, 6, n)
     tie = TIE * total + 1e-3
-    normal = (heavy * phi) @ phi.transpose(-1, -2) + tie * torch.eye(6, device=flow.device)
-    numbers = torch.linalg.solve(normal, phi @ moved.transpose(-1, -2))  # (B, K, 6, 2)
-    # 4. At every place.
-    own = ((grid.flatten(1) - middle) / spread).clamp(-REACH, REACH)
-    return (numbers.transpose(-1, -2) @ monomials(own)).view(B, K, 2, H, W)
+    # Sums of products, not matrix products: those autocast would round to eight bits.
+    normal = ((heavy * phi)[:, :, :, None] * phi[:, :, None]).sum(-1) + tie * torch.eye(6, device=flow.device)
+    wanted = (phi[:, :, :, None] * moved[:, :, None]).sum(-1)  # (B, K, 6, 2)
+    a, b, c, d, e, f = torch.linalg.solve(normal, wanted)[..., None].unbind(2)  # each (B, K, 2, 1)
+    # 4. At every place: a + b u + c v + d u^2 + e u v + f v^2.
+    u, v = ((grid.flatten(1) - middle) / spread).clamp(-REACH, REACH)[:, :, :, None].unbind(2)  # (B, K, 1, H W)
+    return (a + u * (b + d * u + e * v) + v * (c + f * v)).view(B, K, 2, H, W)
 
 
 class Bodies(nn.Module):

@@ -61,7 +61,7 @@ class Preset:
     flow_skips: bool = True  # ours: the flow sees the picture at every scale, so it can end where an object does
     flow_mixing: int = 2  # ours: blocks in which text and picture multiply; the reference has none
     flow_subcells: int = 4  # ours: WNet learns to look between cells, at so many places a side; 0: the paper's, no weights
-    flow_bodies: int = 2  # ours: so many things may each move as one; 0: every place goes its own way
+    flow_bodies: int = 2  # ours: so many things may each move as one, where there are places; 0: each goes its own way
     interpolation: str = "bicubic"  # of WNet; "bilinear" is the paper's, and blurs what moves by a fraction of a cell
 
     # the UNet

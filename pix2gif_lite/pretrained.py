@@ -66,7 +66,7 @@ def build_flow_net(preset: Preset) -> FlowNet:
         skips=preset.flow_skips,
         mixing=preset.flow_mixing,
         subcells=preset.flow_subcells,
-        bodies=preset.flow_bodies,
+        bodies=preset.flow_bodies if preset.flow_subcells else 0,
     )
 
 

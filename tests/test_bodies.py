@@ -99,3 +99,10 @@ def test_bodies_need_places() -> None:
         FlowNet(flow_width=16, subcells=0, bodies=2)
     with pytest.raises(ValueError, match="bodies -1"):
         FlowNet(flow_width=16, subcells=2, bodies=-1)
+
+
+def test_autocast_does_not_round_a_body() -> None:
+    flow, weight = turn(32, 32, 0.3, (12.0, 14.0)), box(32, 32, 5, 3, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = fit_bodies(flow, weight, 4)
+    assert found.dtype == torch.float32 and torch.equal(found, fit_bodies(flow, weight, 4))

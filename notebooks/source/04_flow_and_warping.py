@@ -478,14 +478,17 @@ for m in (4, 10, 16):
     inside = (exact.moving & ~exact.occluded)[0, 0]
     errors = [float((flow - exact.flow)[0, :, inside].norm(dim=0).mean() * 2) for flow in (single, whole, g * whole)]
     lines.append(errors)
-    print(f"m = {m:2}: F' alone {errors[0]:.2f}, as a body {errors[1]:.2f}, times g = {float(g):.3f} {errors[2]:.2f} px at 256 x 256")
+    print(f"m = {m:2}: F' alone {errors[0]:.2f} px, as a body {errors[1]:.2f}, times g = {float(g):.3f} {errors[2]:.2f}")
 hook.remove()
 bodies = pipe.flow_net.subcell.bodies
 shares, trust = bodies.shares(features)[0].detach(), bodies.trust(features)[0].detach()
 row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[:, None], trust))]
 row += [flow_to_rgb(flow, maximum=10) for flow in (single, g * whole, exact.flow)]
 names = ["source", "S, first body", "S, second", "T: black goes along", "F' alone", "F'' times g", "exact flow"]
-show(contact_sheet([row], None, names, 128), alt="A star, its bodies, how far a place goes with them, and the flow before and after")
+show(
+    contact_sheet([row], None, names, 128),
+    alt="A star, its bodies, how far a place goes with them, and the flow before and after",
+)
 
 # %% [markdown]
 # ## Where it fails
