@@ -407,9 +407,9 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 # $F$ may be smooth now, and go on well beyond the kite. It is even asked to ($L_F$, notebook 05). Where the kite has left, $a$ is 0, and the
 # flow that goes on fetches sky from beside it.
 #
-# The whole pictures move again, right and down, by parts of a cell; at one cell there is nothing between. Everything moves, $O = 1$: at a
-# quarter of a cell the learnt lookup is behind the plain one for that, since no drawn scene moves as a whole. Then
-# $F$ beside $F'$: one arrow for a cell, and one for each of its places; $O$, and $a$.
+# Below the bird and the kite move to the right, by parts of a cell: one constant flow, exact for them, and the decibels where they are to be
+# seen. At one cell there is nothing between, and the plain lookup is exact. Its backdrop comes along; the learnt one's $O$ keeps it in place.
+# Then $F$ beside $F'$: one arrow for a cell, and one for each of its places; $O$, and $a$.
 
 # %%
 from pix2gif_lite.subcell import Places
@@ -418,22 +418,29 @@ r, plain = pipe.flow_net.config.subcells, pipe.flow_net.config.interpolation
 
 
 @torch.no_grad()
-def shift_all(cells):  # scene -> the exact picture, through the autoencoder, and both lookups
-    flow, fine = constant_flow(-cells, -cells, 32, 32), constant_flow(-cells * r, -cells * r, 32 * r, 32 * r)
-    for k in range(3):
-        moved = torch.roll(rest[k], (round(4 * cells), round(4 * cells)), (2, 3))
-        everything = torch.ones(1, 1, 32 * r, 32 * r)
-        places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), everything, everything)
-        latents = encode(moved), lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, places, plain)
-        yield [moved, *(decode(z) for z in latents)]
+def push(
+    k, cells
+):  # scene k, moved to the right -> its exact picture, through the autoencoder, and by both lookups; where it is
+    exact, fine = scenes[k].at(8 * cells), constant_flow(-cells * r, 0, 32 * r, 32 * r)
+    moving = pipe.flow_net(E[k], condition(k, int(8 * cells))).places.moving  # O
+    places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), moving, lookup.warp(moving, fine))
+    flow = constant_flow(-cells, 0, 32, 32)
+    latents = (
+        encode(exact.image),
+        lookup.warp(E[k], flow, interpolation=plain),
+        pipe.flow_net.subcell(E[k], flow, places, plain),
+    )
+    shows = exact.moving & ~exact.occluded & (exact.flow != 0).any(1, keepdim=True)
+    return [exact.image, *(decode(z) for z in latents)], shows
 
 
 names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt"], {}
 for cells in (0.25, 0.5, 0.75, 1):
-    decibels = [[float(psnr(p, row[0], middle)) for p in row[1:]] for row in shift_all(cells)]
+    pushed = [push(k, cells) for k in (1, 2)]
+    decibels = [[float(psnr(p, row[0], shows)) for p in row[1:]] for row, shows in pushed]
     between[cells] = dict(zip(names[1:], torch.tensor(decibels).mean(0).tolist(), strict=True))
     print(f"by {cells:4} cell: " + ", ".join(f"{name} {value:.1f} dB" for name, value in between[cells].items()))
-rows = [[p[:, :, 34:98, 34:98] for p in row] for row in shift_all(0.5)]
+rows = [row for row, _ in (push(k, 1.5) for k in (1, 2))]
 with torch.no_grad():
     flows = pipe.flow_net(E[1], condition(1, 16))
 F, places = flows.flow0, flows.places
@@ -444,7 +451,7 @@ shown.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
     contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "O: black moves", "a: black stays", "exact flow"], 160),
-    alt="Pieces of three pictures moved by half a cell, exact, through D and E, plain and learnt; then F, F', O, a and the exact flow",
+    alt="Two things moved by one and a half cells, exact, through D and E, plain and learnt; then F, F', O, a and the exact flow",
 )
 
 # %% [markdown]
@@ -467,7 +474,7 @@ from pix2gif_lite import calibration
 turning = sample_scenes(1, "val", seed=7, actions=["spin"])[0]
 star, caught = turning.at(0).image, []
 hook = pipe.flow_net.subcell.bodies.register_forward_hook(lambda bodies, given, made: caught.append((given, made)))
-lines, corners = [], calibration.corners_of([star])
+lines, corners = [], calibration.corners_of(star)
 for m in (4, 10, 16):
     c_L = model.condition(tokenize(pipe.tokenizer, [motion_prompt(turning.caption, m)]), torch.tensor([m]))
     with torch.no_grad():
@@ -618,4 +625,4 @@ assert losses["displacement"][0] < 0.2 * losses["absolute"][0] and losses["displ
 assert torch.equal(pyramids[4].flow2, pyramids[16].flow2)  # before IM nothing was asked
 assert not torch.equal(pyramids[4].flow0, pyramids[16].flow0) and length[16] > length[4]
 assert seen[0] > hidden[0] + 10  # the ghost
-assert all(between[cells]["learnt"] > between[cells][f"plain ({plain})"] for cells in (0.5, 0.75))  # between cells
+assert all(between[cells]["learnt"] > between[cells][f"plain ({plain})"] for cells in (0.25, 0.5, 0.75))  # between cells
