@@ -531,5 +531,6 @@ assert float(measured["before"].max()) < 1.5  # untrained: it stands still
 if steps >= 250:  # trained: it moves, and further where more was asked for
     assert float(measured["after"][-1] - measured["after"][0]) > 3
 assert [x["loss"] for x in logs["broken"]] == [x["loss"] for x in logs["unbroken"]]
-assert bad[1][-1][1] > 2 * good[1][-1][1]  # rate x 30 ends worse
+worst = {name: max(loss for _, loss in run[1]) for name, run in (("good", good), ("bad", bad))}
+assert worst["bad"] > 2 * worst["good"] and bad[1][-1][1] > good[1][-1][1]  # rate x 30 goes astray, and ends worse
 work.cleanup()

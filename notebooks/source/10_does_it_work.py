@@ -175,6 +175,7 @@ print(inspect.getsource(metrics.psnr))
 
 # %%
 from pix2gif_lite import diffusion, sampling
+from pix2gif_lite.calibration import corners_of
 from pix2gif_lite.canvas import to_pil, to_tensor
 from pix2gif_lite.sampling import Branch
 from pix2gif_lite.text import NULL_PROMPT, encode_text, motion_prompt, tokenize
@@ -196,7 +197,9 @@ def generate(part, motions=DEMO_MOTIONS, use_text=True, use_word=True, use_embed
     prompts = [NULL_PROMPT if not use_text else motion_prompt(c, k) if use_word else c for c, k in said]
     c_T = encode_text(pipe.text_encoder, tokenize(pipe.tokenizer, prompts).to(E.device))  # (N K, 77, w)
     c_L = model.add_motion(c_T, m, torch.full(m.shape, use_embedding, device=E.device))
-    _, z_W = model.warp(E, c_L)
+    knows = use_text and use_word and use_embedding  # only what hears m may have its flow corrected by m (calibration.py)
+    corners = corners_of(part.source).repeat_interleave(K, 0).to(E.device) if knows else None
+    _, z_W = model.warp(E, c_L, corners, m)
     generators = [torch.Generator().manual_seed(scene.index) for scene in part.scenes]  # one noise a GIF
     draws = [torch.stack([torch.randn(E.shape[1:], generator=g) for g in generators]) for _ in sigmas]
     first, *later = [noise.repeat_interleave(K, 0).to(E.device) for noise in draws]
