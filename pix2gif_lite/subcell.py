@@ -6,7 +6,7 @@ did: see the model card. So each cell is unfolded into r x r places, which are l
 
     F    h x w          FNet's flow, cells
       | enlarge         every place chooses among the flows of the 3 x 3 cells around it: an edge may run through a cell
-    F'   r h x r w      in places
+    F'   r h x r w      in places; what moves as one is corrected there (bodies.py)
     U = unfold(E(c_I))
     O(U, features)      what of the source moves, 0 .. 1 in each place
     a(p) = (1 - O(p)) (1 - O(p + F'(p)))
