@@ -14,9 +14,9 @@ Shapes, for the paper's latent of 4 x 32 x 32 and text of 77 tokens (B is the ba
                                                      18 x 32 x 32 --> flow0 = F, the only one that warps
 
 WNet is `warp` (lookup.py): it has no weights, and neither has the paper's. Lite's looks between the cells as well, learns how
-(subcell.py), and knows what moves as one (bodies.py). The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of the
-result has exactly one value. Flows are in cells of their own grid, float32, (B, 2, h, w), x then y. This file does not know what
-a latent or c_L means.
+(subcell.py), and knows what moves as one (bodies.py). The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of
+the result has exactly one value. Flows are in cells of their own grid, float32, (B, 2, h, w), x then y. This file does not
+know what a latent or c_L means.
 """
 
 from __future__ import annotations
