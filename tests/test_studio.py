@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import studio as module
+from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
 from pix2gif_lite.casting import HELD_OUT_ACTIONS
 from pix2gif_lite.clips import read_frames
@@ -67,12 +68,14 @@ def test_where_a_frame_takes_long_a_glimpse_is_the_decoded_warp(studio, monkeypa
     request = ask(studio, steps=LIVE_STEPS + 1)
     pipe, model = studio.pipe, studio.pipe.model
     said = []
-    hook = pipe.flow_net.register_forward_hook(lambda module, given, flows: said.append(flows.flow0))
+    hook = pipe.flow_net.register_forward_hook(lambda module, given, flows: said.append(flows))
     pipe(studio.pictures[request.picture], request.caption, [8])
     hook.remove()
     latents = pipe.encode(studio.pictures[request.picture]) * pipe.vae.config.scaling_factor
     with torch.inference_mode():
-        z_W = warp(latents, said[-1], interpolation=model.flow_net.config.interpolation)  # nothing is learnt of it at the start
+        corners = corners_of([studio.pictures[request.picture]])
+        flow = calibrated(said[-1], corners, torch.tensor([8])).flow0
+        z_W = warp(latents, flow, interpolation=model.flow_net.config.interpolation)  # nothing is learnt of it at the start
         expected = to_pil(pipe.vae.decode(z_W / pipe.vae.config.scaling_factor).sample[0])
     monkeypatch.setattr(pipe.unet, "forward", lambda *_, **__: pytest.fail("the UNet is not needed"))
     glimpse = studio.glimpse(request)

@@ -176,6 +176,10 @@ print("by hand = package; whole shifts = torch.roll inside; zero flow = identity
 # **Bilinear or bicubic.** The paper's WNet is bilinear. Between cells that is an average, and an average blurs. Our `warp` can look up
 # bicubically (16 neighbours, negative weights at the rim). Here a whole picture moves by half a cell, that is 2 px; the exact answer
 # is known. The decoded results, and how near they come where the edge plays no part:
+#
+# **Flow as colours and arrows.** Hue is direction, saturation is length, white is "stays". The key is the flow that points away from the
+# centre everywhere. The drawn scenes know their own exact flow (`scene.at(m).flow`, in pixels of the frame). All arrows point
+# backward, to where the content was.
 
 # %%
 from pix2gif_lite.metrics import psnr
@@ -193,13 +197,6 @@ middle[..., 16:112, 16:112] = True
 print({name: f"{float(psnr(picture, exact, middle)):.1f} dB" for name, picture in results.items() if name != "exact"})
 sheet = contact_sheet([[p[:, :, 50:114, 2:66] for p in results.values()]], None, list(results), 192)
 show(sheet, alt="A piece of the exact picture, of D(E(exact)), and of the bilinear and bicubic results")
-
-# %% [markdown]
-# **Flow as colours and arrows.** Hue is direction, saturation is length, white is "stays". The key is the flow that points away from the
-# centre everywhere. The drawn scenes know their own exact flow (`scene.at(m).flow`, in pixels of the frame). All arrows point
-# backward, to where the content was.
-
-# %%
 from pix2gif_lite.sheets import flow_to_rgb
 from pix2gif_lite.viz import arrows
 
@@ -505,14 +502,8 @@ show(
 # So a network in absolute mode first has to learn to copy, before it can learn to move. It must paint a ramp from -1 to 1 with a Tanh, and
 # a Tanh flattens at its ends. The numbers below are for a grid of 32.
 #
-# How long does that take? The third cell trains two new FlowNets, same size, same seed, one in each mode. The task is the easiest there
+# How long does that take? The second cell trains two new FlowNets, same size, same seed, one in each mode. The task is the easiest there
 # is: $z_W = E(c_I)$, stand still. Adam, 80 steps, three pictures.
-
-# %%
-nothing = torch.zeros(1, 2, 32, 32)
-modes = {mode: [decode(lookup.warp(z, nothing, mode)) for z in E] for mode in lookup.FLOW_MODES}
-sheet = contact_sheet(list(modes.values()), ["zero flow as a displacement", "zero flow as an absolute grid: one colour"])
-show(sheet, alt="Displacement keeps the three pictures; in absolute mode each is one flat colour")
 
 # %% tags=["nbval-check-output"]
 edge = torch.tensor(31 / 32)  # grid_sample's place of the last cell
@@ -523,6 +514,10 @@ print(f"m = 2 is {2 / 256 * 32:.2f} cells: {2 * 2 / 256:.4f} of a tanh on top of
 # %%
 from pix2gif_lite.viz import line_chart
 
+nothing = torch.zeros(1, 2, 32, 32)
+modes = {mode: [decode(lookup.warp(z, nothing, mode)) for z in E] for mode in lookup.FLOW_MODES}
+sheet = contact_sheet(list(modes.values()), ["zero flow as a displacement", "zero flow as an absolute grid: one colour"])
+show(sheet, alt="Displacement keeps the three pictures; in absolute mode each is one flat colour")
 source, text = torch.cat(E), torch.cat([condition(k, 8) for k in range(3)])
 settings = {k: pipe.flow_net.config[k] for k in ("latent_channels", "flow_width", "text_width", "tokens", "norm")}
 losses, copies = {}, {}
