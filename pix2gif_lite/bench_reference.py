@@ -53,14 +53,15 @@ def reference_frames(
         E = (pipe.encode(picture) * pipe.image_scale).to(pipe.unet.dtype)
         texts = encode_text(pipe.text_encoder, tokenize(pipe.tokenizer, [NULL_PROMPT, motion_prompt(caption, m)]).to(E.device))
         null, c_T = texts.to(E.dtype)
-        c_L = model.add_motion(torch.stack([null, null, c_T]), torch.full((3,), float(m), device=E.device))
-        images, corners = torch.cat([torch.zeros_like(E), E, E]), None
-        if c.calibrate:  # the last alone, as `make_branches` has it
-            corners = corners_of([torch.zeros(3, 2, 2)] * 2 + [picture]).to(E.device)
+        motion = torch.full((3,), float(m), device=E.device)
+        c_L = model.add_motion(torch.stack([null, null, c_T]), motion)
+        images = torch.cat([torch.zeros_like(E), E, E])
+        blank = torch.zeros(3, 2, 2)  # without corners: the last flow alone is calibrated, as `make_branches` has it
+        corners = corners_of([blank, blank, picture]) if c.calibrate else None
 
         # 2. from noise to a latent
-        def denoise(x: Tensor, sigma: float, images=images, c_L=c_L, corners=corners, m=m) -> Tensor:
-            _, z_W = model.warp(images, c_L, corners, torch.full((3,), float(m), device=x.device))
+        def denoise(x: Tensor, sigma: float, images=images, c_L=c_L, corners=corners, motion=motion) -> Tensor:
+            _, z_W = model.warp(images, c_L, corners, motion)
             warped = (None,) * 3 if z_W is None else z_W.split(1)
             parts = zip(images.split(1), warped, c_L.split(1), strict=True)
             branches = dict(zip(("none", "image", "full"), (Branch(*part) for part in parts), strict=True))

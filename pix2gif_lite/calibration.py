@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .lookup import warp
+from .lookup import to_coordinates, warp
 from .motion import STILL, find_corners, to_gray
 from .presets import MOTION_SIZE
 from .warping import FlowPyramid, Places
@@ -41,9 +41,14 @@ def corners_of(pictures: Iterable[Any]) -> Tensor:
 
 def read_at(maps: Tensor, places: Tensor) -> Tensor:
     """Maps (B, C, H, W) at places (B, N, 2), x then y, in pixels of the maps: (B, N, C); beyond the edge as at the edge."""
-    size = places.new_tensor(maps.shape[:1:-1])  # W, H
-    at = (2 * places + 1) / size - 1
+    at = to_coordinates(places, *maps.shape[-2:])
     return F.grid_sample(maps, at[:, :, None], padding_mode="border", align_corners=False)[..., 0].transpose(1, 2)
+
+
+def on_grid(corners: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners (B, N, 2) in pixels of the maps (B, C, H, W), and how many of these are one px at 256 x 256: (2,), x then y."""
+    pixels = corners.new_tensor(maps.shape[:1:-1]) / MOTION_SIZE
+    return (corners + 0.5) * pixels - 0.5, pixels
 
 
 def lengths_at(flow: Tensor, corners: Tensor) -> Tensor:
@@ -51,27 +56,26 @@ def lengths_at(flow: Tensor, corners: Tensor) -> Tensor:
 
     The flow says of each place of the later frame where it comes from; a corner q is followed to the place p with p + F(p) = q.
     """
-    to_grid = corners.new_tensor(flow.shape[:1:-1]) / MOTION_SIZE  # pixels of the grid in one of 256 x 256; W, H
-    start = (corners + 0.5) * to_grid - 0.5
+    start, pixels = on_grid(corners, flow)
     place = start - read_at(flow, start)
     for _ in range(FOLLOWED):
         place = start - read_at(flow, place)
-    return ((place - start) / to_grid).norm(dim=-1)
+    return ((place - start) / pixels).norm(dim=-1)
 
 
 def gain(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> Tensor:
     """g (B,), float32, between 1 / MOST and MOST: by it F is to be multiplied; 1 where no corner moves, or m is within 1 px.
 
-    flows: displacements; corners (B, N, 2) as `corners_of` gives them; motion (B,), px at 256 x 256. Where the flows know what
-    of the source moves, O, corners elsewhere do not count.
+    flows: displacements; corners (B, N, 2) as `corners_of` gives them, on any device; motion (B,), px at 256 x 256.
+    Where the flows know what of the source moves, O, corners elsewhere do not count.
     """
-    flow, motion = flows.finest.float(), motion.to(corners.dtype)
+    flow, motion = flows.finest.float(), motion.float()
+    corners = corners.to(flow.device)
     known = ~corners.isnan().any(dim=-1)
     corners = corners.nan_to_num()
     if flows.places is not None:  # a corner sits on an edge, half in and half out: within a place of what moves
         near = F.max_pool2d(flows.places.moving.float(), 3, stride=1, padding=1)
-        at = (corners + 0.5) * corners.new_tensor(near.shape[:1:-1]) / MOTION_SIZE - 0.5
-        known &= read_at(near, at)[..., 0] > 0.5
+        known &= read_at(near, on_grid(corners, near)[0])[..., 0] > 0.5
     g = torch.ones_like(motion)
     for _ in range(ROUNDS):
         length = lengths_at(g[:, None, None, None] * flow, corners)

@@ -94,7 +94,7 @@ def sample_latents(
         m = torch.tensor([order.motions[k] for k in rows]).to(E.device)
         text = torch.stack([c_T[motion_prompt(order.caption, order.motions[k])] for k in rows])
         source, bare = E.expand(len(rows), -1, -1, -1), c_T.get(order.caption)
-        where = None if corners is None else corners.to(E.device).expand(len(rows), -1, -1)
+        where = None if corners is None else corners.expand(len(rows), -1, -1)
         branches, F = make_branches(model, names, source, text, c_T[NULL_PROMPT], m, s_M, bare, where)
         clock.lap("condition")
         # 2. from noise to latents

@@ -88,9 +88,7 @@ def generate(
     m = torch.tensor(list(motions), device=device).repeat(len(captions))
     # 2. flow, warp and noise, once a frame
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
-    corners = None
-    if c.calibrate and model.uses_warp:
-        corners = corners_of(source).repeat_interleave(K, 0).to(device)
+    corners = corners_of(source).repeat_interleave(K, 0) if c.calibrate else None
     branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare, corners)
     draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step
     noises = [FrameNoise(noise, E.shape[1:], draws, torch.Generator().manual_seed(seed), device, K) for seed in seeds]

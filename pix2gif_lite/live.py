@@ -222,7 +222,7 @@ class Live:
             latent = pipe.encode(source)
             decoded = pipe.vae.decode(latent).sample if self.model.uses_warp else None  # as in the pipeline
             extra = None if decoded is None else (lost_detail(source, decoded), decoded)
-            corners = corners_of([source]).to(latent.device) if pipe.config.calibrate and self.model.uses_warp else None
+            corners = corners_of([source]) if pipe.config.calibrate else None
             known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), corners, extra)
             self._sources.put(seen, known, known.size)
         return known

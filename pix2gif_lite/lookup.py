@@ -26,14 +26,18 @@ def identity_grid(height: int, width: int, device: torch.device | str | None = N
 
 
 def to_sampling_grid(flow: Tensor) -> Tensor:
-    """A displacement in cells (B, 2, h, w) as `grid_sample` coordinates (B, 2, h, w): -1 and 1 are the outer edges.
+    """A displacement in cells (B, 2, h, w) as `grid_sample` coordinates (B, 2, h, w): -1 and 1 are the outer edges."""
+    _, _, h, w = flow.shape
+    place = identity_grid(h, w, flow.device) + flow  # (B, 2, h, w), cells
+    return to_coordinates(place.movedim(1, -1), h, w).movedim(-1, 1)
+
+
+def to_coordinates(place: Tensor, height: int, width: int) -> Tensor:
+    """Places (..., 2) in cells of a grid, x then y, as `grid_sample` coordinates (..., 2).
 
     Cell k of n has its centre at (2k + 1) / n - 1 (align_corners=False). The only place where units change.
     """
-    _, _, h, w = flow.shape
-    place = identity_grid(h, w, flow.device) + flow  # (B, 2, h, w), cells
-    size = torch.tensor([w, h], dtype=place.dtype, device=flow.device).view(2, 1, 1)
-    return (2 * place + 1) / size - 1
+    return (2 * place + 1) / place.new_tensor([width, height]) - 1
 
 
 def check_warp(mode: str, interpolation: str) -> None:

@@ -23,7 +23,7 @@ from .pair_latents import cache_pairs, check_motions_of, family_of
 from .photos import draw_moved, sample_moved_photos
 from .presets import Preset
 from .request import check_mix
-from .scenes import Scene, draw, sample_scenes
+from .scenes import Scene, sample_scenes
 
 NOT_MEASURED = "The data {!r} have no pairs in split val: training goes on, but nothing measures it on them."
 
@@ -33,8 +33,8 @@ def sample_large(count: int, split: str, seed: int) -> list[Scene]:
     return sample_scenes(count, split, seed + 1, actions=[name for name, action in ACTIONS.items() if action.large])
 
 
-EXTRA = (Family("large", sample_large, draw), Family("photos", sample_moved_photos, draw_moved))
-FAMILIES = {family.name: family for family in (SCENES, *EXTRA)}
+LARGE = SCENES._replace(name="large", sample=sample_large)
+FAMILIES = {family.name: family for family in (SCENES, LARGE, Family("photos", sample_moved_photos, draw_moved))}
 
 
 class Pick(NamedTuple):

@@ -95,6 +95,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         self.register_to_config(scale_image_latents=scale_image_latents, train_timesteps=train_timesteps)
         self.register_to_config(beta_start=beta_start, beta_end=beta_end, image_size=image_size)
         self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
+        calibrate = calibrate and flow_net is not None
         self.register_to_config(calibrate=calibrate, distilled_steps=saved_step_counts(distilled_steps))
 
     @classmethod
@@ -239,7 +240,7 @@ class Pix2GifPipeline(DiffusionPipeline):
             clock.lap("condition")
             # 3. the frames
             model.unet = DirectUNet(self.unet)
-            corners = corners_of([source]) if self.config.calibrate and model.uses_warp else None
+            corners = corners_of([source]) if self.config.calibrate else None
             z, F = sample_latents(order, model, E, c_T, clock, corners)
             for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
                 for k in order.same_as(row):

@@ -42,7 +42,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--mix",
         metavar="NAME=W,...",
         help="the same: share of samples from scenes, large, photos, gifs (default: with --data gifs=1; else "
-        "scenes=0.65,photos=0.35 of what there is)",
+        "scenes=0.65,large=0.35,photos=0.35 of what there is)",
     )
     how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")
     how.add_argument("--loss", metavar="NAME=W,...", help="model: weights of loss terms, such as warp=0.3,perceptual=0.01")

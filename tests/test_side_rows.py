@@ -43,11 +43,11 @@ def test_the_frame_of_no_motion_is_compared_with_the_picture(pipe, scenes):
 
 def test_fewer_steps_are_other_frames(pipe, scenes):
     told = []
-    few, many = (side_rows.fidelity_at(pipe, scenes, n, "dpmpp_2m", told.append) for n in (1, 3))
-    assert sum(told) == 4 and abs(few - many) > 1e-4
+    few, many = (side_rows.fidelity_at(pipe, scenes, n, "dpmpp_2m", told.append) for n in (1, 4))
+    assert sum(told) == 4 and abs(few - many) > 1e-3
     dB = []
     for scene in scenes:
-        out = pipe(scene.at(0, TINY.image_size).image, scene.caption, DEMO_MOTIONS, steps=3, seed=scene.index, detail=False)
+        out = pipe(scene.at(0, TINY.image_size).image, scene.caption, DEMO_MOTIONS, steps=4, seed=scene.index, detail=False)
         made = np.stack([np.asarray(frame) for frame in out.frames]) / 127.5 - 1
         exact = draw([scene] * 8, DEMO_MOTIONS, TINY.image_size).image.permute(0, 2, 3, 1).numpy()
         dB.append(-10 * np.log10((((made - exact) / 2) ** 2).mean((1, 2, 3))))

@@ -126,7 +126,8 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
     flow = torch.zeros(2, 2, 8, 12)
     flow[:, 0], flow[:, 1] = 0.5, -1.0  # by one place right, two places up: whole places, so nothing is interpolated
     rows, columns = (torch.arange(16) - 2).clamp(0), (torch.arange(24) + 1).clamp(max=23)
-    _, (_, U, marks, arriving) = _, places = module.refine(latents, flow, features)
+    _, places = module.refine(latents, flow, features)
+    _, U, marks, arriving = places
     assert U.shape == (2, 12, 16, 24) and torch.equal(U, module.unfold(latents))  # three times the channels, r times the sides
     torch.testing.assert_close(arriving, marks[:, :, rows][:, :, :, columns])
     assert 0.2 < marks.std()

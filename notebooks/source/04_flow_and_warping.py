@@ -171,7 +171,7 @@ print("by hand = package; whole shifts = torch.roll inside; zero flow = identity
 
 # %% [markdown]
 # ## The source
-# `to_sampling_grid` is the only place where units change.
+# `to_coordinates` is the only place where units change.
 #
 # **Bilinear or bicubic.** The paper's WNet is bilinear. Between cells that is an average, and an average blurs. Our `warp` can look up
 # bicubically (16 neighbours, negative weights at the rim). Here a whole picture moves by half a cell, that is 2 px; the exact answer
@@ -183,8 +183,11 @@ print("by hand = package; whole shifts = torch.roll inside; zero flow = identity
 
 # %%
 from pix2gif_lite.metrics import psnr
+from pix2gif_lite.sheets import flow_to_rgb
+from pix2gif_lite.viz import arrows
 
 print(inspect.getsource(lookup.to_sampling_grid))
+print(inspect.getsource(lookup.to_coordinates))
 print(inspect.getsource(lookup.warp))
 
 half = constant_flow(-0.5, -0.5, 32, 32)
@@ -197,8 +200,6 @@ middle[..., 16:112, 16:112] = True
 print({name: f"{float(psnr(picture, exact, middle)):.1f} dB" for name, picture in results.items() if name != "exact"})
 sheet = contact_sheet([[p[:, :, 50:114, 2:66] for p in results.values()]], None, list(results), 192)
 show(sheet, alt="A piece of the exact picture, of D(E(exact)), and of the bilinear and bicubic results")
-from pix2gif_lite.sheets import flow_to_rgb
-from pix2gif_lite.viz import arrows
 
 key = lookup.identity_grid(128, 128)[None] - 63.5  # points away from the centre
 frames = [scene.at(16) for scene in scenes]
@@ -415,20 +416,14 @@ r, plain = pipe.flow_net.config.subcells, pipe.flow_net.config.interpolation
 
 
 @torch.no_grad()
-def push(
-    k, cells
-):  # scene k, moved to the right -> its exact picture, through the autoencoder, and by both lookups; where it is
+def push(k, cells):  # to the right -> the exact picture, through the autoencoder, by both lookups; where the thing is
     exact, fine = scenes[k].at(8 * cells), constant_flow(-cells * r, 0, 32 * r, 32 * r)
     moving = pipe.flow_net(E[k], condition(k, int(8 * cells))).places.moving  # O
     places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), moving, lookup.warp(moving, fine))
     flow = constant_flow(-cells, 0, 32, 32)
-    latents = (
-        encode(exact.image),
-        lookup.warp(E[k], flow, interpolation=plain),
-        pipe.flow_net.subcell(E[k], flow, places, plain),
-    )
+    looked_up = lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, places, plain)
     shows = exact.moving & ~exact.occluded & (exact.flow != 0).any(1, keepdim=True)
-    return [exact.image, *(decode(z) for z in latents)], shows
+    return [exact.image, *(decode(z) for z in (encode(exact.image), *looked_up))], shows
 
 
 names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt"], {}
@@ -621,3 +616,4 @@ assert torch.equal(pyramids[4].flow2, pyramids[16].flow2)  # before IM nothing w
 assert not torch.equal(pyramids[4].flow0, pyramids[16].flow0) and length[16] > length[4]
 assert seen[0] > hidden[0] + 10  # the ghost
 assert all(between[cells]["learnt"] > between[cells][f"plain ({plain})"] for cells in (0.25, 0.5, 0.75))  # between cells
+assert all(whole < single for single, whole, _ in lines)  # a body knows better than its places
