@@ -1,4 +1,5 @@
-"""From trained weights to weights that need 1-4 steps and no guidance: the same parts, but for a UNet that learnt to hurry.
+"""From trained weights to weights that need 1-4 steps and no guidance: the same parts, but for a UNet that learnt to hurry,
+and may be smaller.
 
 What is learnt is in distillation_job.py, how in training_loop.py, from what in mixture.py; this file puts them together as
 training.py does.
@@ -10,12 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
 from .diffusion import alphas_cumprod, sigmas_for
 from .distillation_job import DistillationJob
-from .distilled import SAMPLER, SPACING, STEPS, TEACHER_STEPS, check_step_counts, distilled
+from .distilled import SAMPLER, SPACING, STEPS, TEACHER_STEPS, check_step_counts, distilled, smaller
 from .hardware import choose_precision
 from .latent_cache import fingerprint, hash_of
-from .model import Pix2GifModel
+from .model import Pix2GifModel, build_unet
 from .presets import Preset
 from .processes import device
 from .starting import starting_parts
@@ -23,7 +28,7 @@ from .training import chosen_data, planned_run, save_pipeline
 from .training_loop import fit
 
 LENGTH, WARMUP = 2000, 20  # steps: the student starts where the teacher is
-RATE = 0.3  # times the preset's learning rate, which is for random weights
+RATE = 0.3  # times the preset's learning rate, which is for random weights, such as those of a smaller student
 
 
 def train_turbo(
@@ -33,6 +38,7 @@ def train_turbo(
     *,
     distilled_steps: Sequence[int] = STEPS,
     teacher_steps: int = TEACHER_STEPS,
+    student_channels: Sequence[int] | None = None,
     held_out: int = 16,
     steps: int | None = None,
     minutes: float | None = None,
@@ -43,17 +49,20 @@ def train_turbo(
 
     init            "lite", a folder or a Hub id: the teacher, sampled with the preset's s_I and s_T
     distilled_steps, teacher_steps   see `DistillationJob`
+    student_channels   widths of the student's UNet, the finest first, such as (32, 64, 96): a new one, which says nothing at
+                    first, so that with a residual it starts at z_W. None: a copy of the teacher's, which starts where it is
     held_out        of each set, validation members measured at every callback (0: none)
     steps, minutes  of training: it ends at whichever comes first (neither: 2000 steps)
     options         the data, see `TrainingData`, and fields of `Run`, as in `train_model`
 
-    All but the UNet stays as it is. Errors: those of `fit`, `TrainingData` and `starting_parts`; ValueError for step counts out
-    of range, and for weights that are distilled already.
+    All but the UNet stays as it is. Errors: those of `fit`, `TrainingData`, `starting_parts` and `smaller`; ValueError for step
+    counts out of range, and for weights that are distilled already.
     """
     check_step_counts(distilled_steps, teacher_steps)
     sigmas_for(teacher_steps, alphas_cumprod(preset), SPACING, SAMPLER)  # refuses more steps than there are times
     data = chosen_data(preset, seed, options)
-    options = {"learning_rate": RATE * preset.learning_rate, "warmup_steps": WARMUP} | options
+    student = None if student_channels is None else smaller(preset, student_channels)
+    options = {"learning_rate": (RATE if student is None else 1) * preset.learning_rate, "warmup_steps": WARMUP} | options
     steps = LENGTH if steps is None and minutes is None else steps
     run = planned_run(preset, preset, out, steps, minutes, seed, options)
     start = starting_parts(init, preset, seed=seed, unet_stays=True)  # its output has to mean what the preset says
@@ -63,10 +72,24 @@ def train_turbo(
     model = Pix2GifModel.from_parts(parts, preset)
     known_by = {"autoencoder": fingerprint(vae), "teacher_weights": hash_of(model.state_dict().items())}
     lengths = {"distilled_steps": distilled_steps, "teacher_steps": teacher_steps}
-    job = DistillationJob(preset, model, parts["tokenizer"], vae, latents, seed, val, **lengths)
+    teacher_unet = parts["unet"]
+    if student is not None:
+        parts["unet"] = model.unet = new_student(student, seed)
+        known_by["student_channels"] = list(student.unet_channels)
+    job = DistillationJob(preset, model, parts["tokenizer"], vae, latents, seed, val, **lengths, teacher_unet=teacher_unet)
     lengths = {"distilled_steps": list(job.preset.distilled_steps), "teacher_steps": teacher_steps}
     settings = {"job": "turbo", "batch_size": run.batch_size, "seed": seed, **known_by, **lengths}
     settings |= {"teacher": f"{SAMPLER}, s_I {preset.s_I:g}, s_T {preset.s_T:g}"} | data.settings()
     summary = fit(job, run, settings)
-    save_pipeline(start._replace(preset=distilled(preset, job.preset.distilled_steps)), out, init, summary, settings)
+    save_pipeline(start._replace(preset=distilled(student or preset, job.preset.distilled_steps)), out, init, summary, settings)
     return summary
+
+
+def new_student(preset: Preset, seed: int) -> UNet2DConditionModel:
+    """A UNet of the preset's sizes, of random weights, whose answer is 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = build_unet(preset)
+    for parameter in unet.conv_out.parameters():
+        nn.init.zeros_(parameter)
+    return unet

@@ -6,8 +6,8 @@ no more. So there is a function to learn, of the noise to the latent in which th
 
     x_0*(z_T) = the teacher's N steps from z_T, with its guidance                                     N = 12
 
-and the student, a copy of the teacher's UNet, learns it by regression (Luhman and Luhman 2021). They distil to one step; here
-the student may take k = 1, 2 or 4. From the same z_T it walks its own sampler's way, over states y_1, ..., y_k at the noise
+and the student, a copy of the teacher's UNet or a smaller one, learns it by regression (Luhman and Luhman 2021). They distil to
+one step; here the student may take k = 1, 2 or 4. From the same z_T it walks its own sampler's way, over states y_1, ..., y_k at the noise
 levels sigma_1 > ... > sigma_k, and is told at each where it should end:
 
     L = mean over k, i of  w(sigma_i) || D(y_i; sigma_i) - x_0*(z_T) ||^2,      w = 1 + s^2 / sigma_i^2
@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -60,8 +60,9 @@ class State(NamedTuple):
 class DistillationJob(ModelJob):
     """`ModelJob` of the UNet alone, with another target: see the head of this file. Nothing is dropped.
 
-    preset, model   the teacher's, with its guidance scales s_I and s_T; `model.unet` is trained and becomes the student, a
-                    copy of it as it was stays the teacher. The preset of the student is `job.preset`
+    preset, model   the teacher's, with its guidance scales s_I and s_T; `model.unet` is trained and becomes the student. The
+                    preset of the student is `job.preset`
+    teacher_unet    None: `model.unet` as it is now
     distilled_steps, teacher_steps   k and N
     latents, held_out                as in `ModelJob`
 
@@ -79,12 +80,13 @@ class DistillationJob(ModelJob):
         held_out: Latents | Mapping[str, Latents] | Mixture | None = None,
         distilled_steps: Sequence[int] = STEPS,
         teacher_steps: int = TEACHER_STEPS,
+        teacher_unet: UNet2DConditionModel | None = None,
     ) -> None:
         steps = check_step_counts(distilled_steps, teacher_steps)
         super().__init__(preset, model, tokenizer, vae, latents, seed, held_out, only="unet")
         self.preset, self.scales = distilled(preset, steps), (preset.s_I, preset.s_T)
         parts = {name: getattr(model, name) for name in ("text_encoder", "motion_embedding", "flow_net")}
-        parts["unet"] = copy.deepcopy(model.unet).requires_grad_(False).eval()
+        parts["unet"] = copy.deepcopy(teacher_unet or model.unet).requires_grad_(False).eval()
         self.teacher = Pix2GifModel.from_parts(parts, preset)
         self.frozen.append(self.teacher)
         levels = {count: sigmas_for(count, self.alphas_cumprod, SPACING, SAMPLER)[0] for count in (*steps, teacher_steps)}

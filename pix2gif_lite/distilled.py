@@ -1,4 +1,4 @@
-"""What distilled weights take: a few step counts, one sampler, no guidance.
+"""What distilled weights take: a few step counts, one sampler, no guidance; and how small their UNet may be.
 
 A UNet that was distilled (distillation_job.py) has learnt where a longer, guided way ends, from the states of its own short
 one. Asked otherwise it would still give a picture, of something it never saw: so it is refused. This file imports nothing
@@ -62,15 +62,31 @@ def saved_step_counts(saved: Any) -> tuple[int, ...] | None:
     return counts
 
 
-def parse_step_counts(text: str) -> tuple[int, ...]:
+def parse_counts(text: str, what: str = "step count", such_as: str = "1,2,4") -> tuple[int, ...]:
     """ "1,2,4" as (1, 2, 4). Raises ValueError naming what is no whole number."""
     counts = []
     for word in filter(str.strip, text.split(",")):
         try:
             counts.append(int(word))
         except ValueError:
-            raise ValueError(f"The step count {word.strip()!r} is no whole number: give a list such as 1,2,4.") from None
+            raise ValueError(f"The {what} {word.strip()!r} is no whole number: give a list such as {such_as}.") from None
     return tuple(counts)
+
+
+def smaller(preset: Preset, channels: Sequence[int]) -> Preset:
+    """The preset with a UNet of these widths, the finest first; attention stays at the scales where it was.
+
+    ValueError for more widths than the preset's UNet has, and for one that its groups and heads do not divide.
+    """
+    channels, most = tuple(channels), len(preset.unet_channels)
+    if not 1 <= len(channels) <= most:
+        raise ValueError(
+            f"A student's UNet of {len(channels)} widths: give 1 to {most}, as {preset.name}'s has, such as 32,64,96."
+        )
+    for parts in (preset.unet_norm_groups, preset.unet_heads):
+        if wrong := [width for width in channels if not isinstance(width, Integral) or width < 1 or width % parts]:
+            raise ValueError(f"A student's UNet of width {wrong[0]}: give multiples of {parts}, such as 32,64,96.")
+    return preset.with_changes(unet_channels=channels, unet_attention=preset.unet_attention[: len(channels)])
 
 
 def distilled(preset: Preset, steps: Sequence[int]) -> Preset:

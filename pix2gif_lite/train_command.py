@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .distilled import STEPS, TEACHER_STEPS, check_step_counts, parse_step_counts
+from .distilled import STEPS, TEACHER_STEPS, check_step_counts, parse_counts, smaller
 from .presets import get_preset
 from .request import check_folder, check_mix, choose_device, parse_loss_weights, parse_mix
 
@@ -43,9 +43,14 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError("`train decoder` teaches D what a model makes: give --init, the weights of one.")
     if args.what == "turbo" and not args.init:
         raise ValueError("`train turbo` distils weights to a few steps: give --init, such as --init lite.")
-    if (args.distilled_steps is not None or args.teacher_steps is not None) and args.what != "turbo":
-        raise ValueError("--distilled-steps and --teacher-steps are for `train turbo`: leave them out.")
-    counts = STEPS if args.distilled_steps is None else parse_step_counts(args.distilled_steps)
+    turbo_only = (args.distilled_steps, args.teacher_steps, args.student_channels)
+    if any(value is not None for value in turbo_only) and args.what != "turbo":
+        raise ValueError("--distilled-steps, --teacher-steps and --student-channels are for `train turbo`: leave them out.")
+    counts = STEPS if args.distilled_steps is None else parse_counts(args.distilled_steps)
+    widths = None
+    if args.student_channels is not None:
+        widths = parse_counts(args.student_channels, "width", "32,64,96")
+        smaller(preset, widths)
     teacher_steps = TEACHER_STEPS if args.teacher_steps is None else args.teacher_steps
     check_step_counts(counts, teacher_steps)
     if args.what == "turbo" and args.photo_share is not None:
@@ -110,7 +115,7 @@ def train(args: argparse.Namespace) -> None:
             elif args.what == "decoder":
                 summary = train_decoder(preset, out, **common)
             elif args.what == "turbo":
-                own = {"distilled_steps": counts, "teacher_steps": teacher_steps}
+                own = {"distilled_steps": counts, "teacher_steps": teacher_steps, "student_channels": widths}
                 summary = train_turbo(preset, out, callback=samples.of_model, **own, **common)
             else:
                 summary = train_model(preset, out, vae=vae, callback=samples.of_model, **common)

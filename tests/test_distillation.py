@@ -16,12 +16,12 @@ from pix2gif_lite import cli, pretrained
 from pix2gif_lite.diffusion import alphas_cumprod
 from pix2gif_lite.distillation import train_turbo
 from pix2gif_lite.distillation_job import DistillationJob
-from pix2gif_lite.distilled import check_distilled, check_step_counts, parse_step_counts, saved_step_counts
+from pix2gif_lite.distilled import check_distilled, check_step_counts, parse_counts, saved_step_counts, smaller
 from pix2gif_lite.latent_cache import cache_scenes
 from pix2gif_lite.loading import PARTS, load_component
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.pipeline import Pix2GifPipeline
-from pix2gif_lite.presets import TINY
+from pix2gif_lite.presets import LITE, TINY
 from pix2gif_lite.pretrained import build_components, resolve_weights
 from pix2gif_lite.starting import starting_parts
 from pix2gif_lite.text import motion_prompt, tokenize
@@ -331,6 +331,11 @@ def test_the_command_trains_and_generate_refuses_what_it_was_not_made_for(weight
         (["turbo", "--init", "lite", "--photo-share", "0.5"], "--photo-share"),
         (["model", "--teacher-steps", "9"], "train turbo"),
         (["decoder", "--init", "lite", "--distilled-steps", "1"], "train turbo"),
+        (["model", "--student-channels", "32,64"], "train turbo"),
+        (["turbo", "--init", "lite", "--student-channels", "32,x"], "The width 'x' is no whole number"),
+        (["turbo", "--init", "lite", "--student-channels", "32,40"], "of width 40: give multiples of 16"),
+        (["turbo", "--init", "lite", "--student-channels", ""], "of 0 widths: give 1 to 4"),
+        (["turbo", "--init", "lite", "--student-channels", "16,16,16,16,16"], "of 5 widths: give 1 to 4"),
     ],
 )
 def test_mistakes_are_one_sentence_before_anything_heavy(options, words, tmp_path, capsys):
@@ -340,8 +345,45 @@ def test_mistakes_are_one_sentence_before_anything_heavy(options, words, tmp_pat
     assert not (tmp_path / "x").exists()
 
 
+def test_a_smaller_student_starts_at_the_warp_and_learns(weights, picture, tmp_path):
+    """A UNet of an eighth of the weights, silent at first; it is saved, loaded and asked like any other."""
+    options = QUICK | {"distilled_steps": (1, 2), "teacher_steps": 3, "latents": tmp_path / "latents", "batch_size": 4}
+    options["student_channels"] = (8,)
+    said = {
+        name: train_turbo(TINY, tmp_path / name, weights, steps=steps, learning_rate=rate, **options)
+        for name, steps, rate in (("new", 1, 1e-12), ("small", 30, 5e-3))
+    }
+    new, small, old = (load_component(place, "unet") for place in (tmp_path / "new", tmp_path / "small", weights))
+    assert tuple(small.config.block_out_channels) == (8,) and 8 * small.num_parameters() < old.num_parameters()
+    for name in ("end_1", "end_2"):
+        assert said["small"][f"val_{name}"] < 0.8 * said["new"][f"val_{name}"]
+        assert said["small"][f"val_{name}_teacher"] == pytest.approx(said["new"][f"val_{name}_teacher"])  # the same teacher
+
+    states = []
+    pipe = Pix2GifPipeline.from_pretrained(tmp_path / "new", calibrate=False)
+    pipe(picture, CAPTION, [5], callback=states.append, quiet=True)
+    with torch.no_grad():
+        c_L = pipe.model.condition(tokenize(pipe.tokenizer, [motion_prompt(CAPTION, 5)]), torch.tensor([5]))
+        _, z_W = pipe.model.warp(pipe.encode(picture) * pipe.image_scale, c_L)
+    assert new.conv_out.weight.abs().max() < 1e-9
+    assert_close(states[0]["denoised"], z_W, rtol=0, atol=0.02 * float(z_W.abs().max()))
+    with pytest.raises(ValueError, match="student_channels"):  # a run goes on with the student that it has
+        train_turbo(TINY, tmp_path / "new", weights, steps=2, resume=True, **options | {"student_channels": (16,)})
+
+
+def test_a_smaller_unet_keeps_its_attention_where_it_was():
+    small = smaller(LITE, [32, 64, 96])
+    assert (small.unet_channels, small.unet_attention) == ((32, 64, 96), (False, False, True))
+    for wrong in ([], [16] * 5):
+        with pytest.raises(ValueError, match=f"of {len(wrong)} widths: give 1 to 4"):
+            smaller(LITE, wrong)
+    for width in (0, -16, 40, 16.5):
+        with pytest.raises(ValueError, match=f"of width {width}: give multiples of 16"):
+            smaller(LITE, [32, width])
+
+
 def test_step_counts():
-    assert check_step_counts([4, 1, 2, 1]) == (1, 2, 4) == parse_step_counts("1, 2,4")
+    assert check_step_counts([4, 1, 2, 1]) == (1, 2, 4) == parse_counts("1, 2,4")
     for wrong in ([], [0], [1.5], [True], [12], [1, -2]):
         with pytest.raises(ValueError, match="whole numbers from 1"):
             check_step_counts(wrong)
