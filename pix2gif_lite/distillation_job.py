@@ -6,9 +6,9 @@ no more. So there is a function to learn, of the noise to the latent in which th
 
     x_0*(z_T) = the teacher's N steps from z_T, with its guidance                                     N = 12
 
-and the student, a copy of the teacher's UNet or a smaller one, learns it by regression (Luhman and Luhman 2021). They distil to
-one step; here the student may take k = 1, 2 or 4. From the same z_T it walks its own sampler's way, over states y_1, ..., y_k at the noise
-levels sigma_1 > ... > sigma_k, and is told at each where it should end:
+and the student, a copy of the teacher's UNet or a smaller one, learns it by regression (Luhman and Luhman 2021). They distil
+to one step; here the student may take k = 1, 2 or 4. From the same z_T it walks its own sampler's way, over states y_1, ...,
+y_k at the noise levels sigma_1 > ... > sigma_k, and is told at each where it should end:
 
     L = mean over k, i of  w(sigma_i) || D(y_i; sigma_i) - x_0*(z_T) ||^2,      w = 1 + s^2 / sigma_i^2
 

@@ -6,7 +6,9 @@ object's attribute is found in one look, a module's in three. For predictions on
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +54,22 @@ class LaidConv:
             weight = getattr(torch._C._nn, REORDER)(plain, *self._how, list(x.shape))
             self._laid = x.shape, weight
         return torch.ops.mkldnn._convolution_pointwise(x.to(self.inside), weight, self._bias, *self._how, "none", [], "")
+
+
+def with_laid(net: nn.Module, inside: torch.dtype | None = None) -> nn.Module:
+    """A copy of a network, of the same weights, with its convolutions laid; each answers in the dtype that it is given.
+
+    For `inside` see `LaidConv`. A copy without a difference where convolutions cannot be laid.
+    """
+    net = copy.deepcopy(net, {id(each): each for each in (*net.parameters(), *net.buffers())})
+    for part in net.modules() if can_lay() else ():
+        if type(part) is nn.Conv2d and part.padding_mode == "zeros" and isinstance(part.padding, tuple):
+            part.forward = _answering(LaidConv(part, inside))
+    return net
+
+
+def _answering(conv: LaidConv) -> Callable[[Tensor], Tensor]:
+    return lambda x: conv(x).to(x.dtype)
 
 
 def laid(module: nn.Module, inside: torch.dtype | None = None) -> Any:

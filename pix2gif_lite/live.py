@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
@@ -33,6 +33,8 @@ from .distilled import check_distilled
 from .frames import Order, decode_frames, encode_texts, sample_latents
 from .guidance import needed_predictions
 from .hardware import choose_precision, out_of_memory
+from .kept import Kept
+from .laid import with_laid
 from .one_picture import OnePicture
 from .pipeline import ADVICE, Pix2GifPipeline
 from .png import packed
@@ -42,31 +44,8 @@ from .result import Clock
 from .text import NULL_PROMPT, motion_prompt
 
 KEPT_CASES = 1000
-UNSEEN = 0.03  # the mean difference of two pictures, of 255 grey levels: rounding, where one in 33 channels is a level off
+MOST_UNSEEN, UNSEEN = 2, 0.15  # of 255 grey levels: what two pictures may differ by, most and on average. JPEG's is tenfold
 KEPT_SOURCES, KEPT_TEXTS, KEPT_FRAMES = 100_000_000, 30_000_000, 50_000_000  # bytes
-
-
-class Kept:
-    """The values asked for last, up to `most` bytes of them; the very last whatever its size."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Hashable) -> Any | None:
-        """The value, from now on the newest; None where it is not kept."""
-        if key not in self._held:
-            return None
-        self._held.move_to_end(key)
-        return self._held[key][0]
-
-    def put(self, key: Hashable, value: Any, size: int) -> Any:
-        """Keep a value of `size` bytes, at the cost of the oldest. Returns it."""
-        self._held[key] = value, size
-        self._held.move_to_end(key)
-        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > self.most:
-            self._held.popitem(last=False)
-        return value
 
 
 class Source(NamedTuple):
@@ -83,26 +62,40 @@ class Source(NamedTuple):
         return sum(each.numel() * each.element_size() for each in held if each is not None)
 
 
+class Way(NamedTuple):
+    """From z_W to a picture: what may round where nobody sees it. The warp may not: half a place is an edge elsewhere."""
+
+    unet: DirectUNet
+    vae: AutoencoderKL
+
+    @property
+    def inside(self) -> torch.dtype | None:
+        """What convolutions multiply in; None: their own dtype."""
+        return self.unet.inside
+
+
 class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
 
     `bfloat16`: the UNet and D are copies that compute in it, for a CPU that does so faster; the flow and the warp stay
-    float32, where places are not rounded. Without it the UNet's convolutions alone multiply in it, once a picture's first
-    frame has shown that nobody sees it. The weights must not change meanwhile: make another `Live` for others. May be
-    called from several threads; they take turns.
+    float32, where places are not rounded. Without it their convolutions alone multiply in it, and sums stay float32, once a
+    picture's first frame has shown that nobody sees it. The weights must not change meanwhile: make another `Live` for others.
+    May be called from several threads; they take turns.
     """
 
     def __init__(self, pipe: Pix2GifPipeline, bfloat16: bool = False) -> None:
         self.pipe, self.bfloat16 = pipe, bfloat16
         self.model = pipe.model
-        unet, self._vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
-        self._exact, self._rounded = DirectUNet(unet, fixed=True), DirectUNet(unet, fixed=True, inside=torch.bfloat16)
+        unet, vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
+        self._exact = Way(DirectUNet(unet, fixed=True), vae)
+        rounded = DirectUNet(unet, fixed=True, inside=torch.bfloat16)
+        self._rounded = Way(rounded, vae if bfloat16 else with_laid(vae, torch.bfloat16))
         if self.model.uses_warp:
             self.model.flow_net = OnePicture(pipe.flow_net)
         self._alphas_cumprod, self._sigmas = alphas_cumprod(pipe.config), {}
         self._last: tuple[Any, Hashable] = None, None  # size and pixels of a picture, and its `content`
         self._sources, self._texts, self._frames = Kept(KEPT_SOURCES), Kept(KEPT_TEXTS), Kept(KEPT_FRAMES)
-        self._rounds = Kept(KEPT_CASES)  # by picture and steps: may the UNet round?
+        self._rounds = Kept(KEPT_CASES)  # by picture and steps: may they round?
         self._turn = threading.Lock()
 
     def png(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> bytes:
@@ -110,7 +103,7 @@ class Live:
         return packed(self._frame(picture, caption, m, seed, **how))
 
     def frame(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> Image.Image:
-        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within a grey level.
+        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within two grey levels.
 
         picture, caption, m, seed as the pipeline takes them; how: steps, s_I, s_T (the weights' own unless given), and
         callback, which gets the sampler's dict at each step and may raise to stop. Errors: the pipeline's.
@@ -195,17 +188,15 @@ class Live:
             self._rounds.put(case, is_alike(made, other), 1)
         return made
 
-    def _drawn(
-        self, unet: DirectUNet, order: Order, source: Image.Image, known: Source, c_T: Mapping[str, Tensor]
-    ) -> Image.Image:
-        self.model.unet = unet
+    def _drawn(self, way: Way, order: Order, source: Image.Image, known: Source, c_T: Mapping[str, Tensor]) -> Image.Image:
+        self.model.unet, vae = way
         z, F = sample_latents(order, self.model, known.E, c_T, Clock(), known.corners)
-        return next(decode_frames(order, self._vae, z, F, source.size, known.extra))
+        return next(decode_frames(order, vae, z, F, source.size, known.extra))
 
     def _may_round(self, order: Order, E: Tensor) -> bool:
-        """Is there a rounding UNet that is sooner? Guidance would make the rounding's part of the answer larger."""
-        fast = self._exact.dtype == torch.float32 and choose_precision("auto", cpu=True) == "bf16"
-        return fast and needed_predictions(*order.scales) == ("full",) and self._rounded.can_predict(E)
+        """Is there a rounding way that is sooner? Guidance would make the rounding's part of the answer larger."""
+        fast = self._exact.unet.dtype == torch.float32 and choose_precision("auto", cpu=True) == "bf16"
+        return fast and needed_predictions(*order.scales) == ("full",) and self._rounded.unet.can_predict(E)
 
     def _content(self, picture: Image.Image) -> Hashable:
         """`content`, at once for the picture that was seen last."""
@@ -239,9 +230,9 @@ class Live:
 
 
 def is_alike(first: Image.Image, second: Image.Image) -> bool:
-    """Do two RGB pictures of one size differ by a grey level at most, and in few places?"""
+    """Do two RGB pictures of one size differ by two grey levels at most, and mostly not at all?"""
     difference = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16))
-    return bool(difference.max() <= 1 and difference.mean() <= UNSEEN)
+    return bool(difference.max() <= MOST_UNSEEN and difference.mean() <= UNSEEN)
 
 
 def content(picture: Image.Image) -> Hashable:

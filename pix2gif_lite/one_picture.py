@@ -10,7 +10,6 @@ operations. Convolutions are laid out once (laid.py): for predictions on a CPU, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .direct_unet import is_watched
-from .laid import LaidConv, can_lay
+from .laid import with_laid
 from .warping import FlowNet, FlowPyramid
 
 
@@ -47,10 +46,9 @@ def state_of(x: Tensor) -> tuple[Any, ...]:
 
 def remembering(net: nn.Module) -> nn.Module:
     """A copy of a network, of the same weights, whose parts each remember their last answer."""
-    net = copy.deepcopy(net, {id(each): each for each in (*net.parameters(), *net.buffers())})
+    net = with_laid(net)
     for part in list(net.modules())[1:]:
-        plain = type(part) is nn.Conv2d and part.padding_mode == "zeros" and isinstance(part.padding, tuple)
-        part.forward = SameAgain(LaidConv(part) if plain and can_lay() else part.forward)
+        part.forward = SameAgain(part.forward)
     return net
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import threading
 
@@ -13,7 +14,9 @@ from PIL import Image, ImageDraw
 from pix2gif_lite import live as module
 from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.live import Kept, Live
+from pix2gif_lite.kept import Kept
+from pix2gif_lite.laid import with_laid
+from pix2gif_lite.live import Live
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
@@ -56,8 +59,8 @@ def test_it_is_the_pipelines_frame(pipe, live, picture, size):
     picture = picture.resize(size)
     for m, seed, how in ((8, 0, {}), (0.4, 0, {}), (12.5, 3, {"steps": 1}), (2, 1, {"steps": 3, "s_T": 3.0, "s_I": 1.5})):
         expected = pipe(picture, CAPTION, m, seed=seed, quiet=True, **how).frames[0]
-        assert levels(live.frame(picture, CAPTION, m, seed, **how), expected) <= 1
-        assert levels(Image.open(io.BytesIO(live.png(picture, CAPTION, m, seed, **how))), expected) <= 1
+        assert levels(live.frame(picture, CAPTION, m, seed, **how), expected) <= 2
+        assert levels(Image.open(io.BytesIO(live.png(picture, CAPTION, m, seed, **how))), expected) <= 2
         assert levels(expected, picture) > 1  # not the picture itself
     assert live.frame(picture, CAPTION, 0).tobytes() == picture.tobytes()
     assert live.frame(picture, "", 0).tobytes() == picture.tobytes()  # as the pipeline: nothing moves, nothing to say
@@ -98,9 +101,9 @@ def test_a_picture_that_was_drawn_on_is_another(pipe, live, picture):
     first = live.frame(mine, CAPTION, 8)
     ImageDraw.Draw(mine).rectangle((10, 10, 50, 50), "white")
     second = live.frame(mine, CAPTION, 8)
-    assert levels(second, pipe(mine, CAPTION, 8).frames[0]) <= 1 and levels(first, second) > 20
+    assert levels(second, pipe(mine, CAPTION, 8).frames[0]) <= 2 and levels(first, second) > 20
     ImageDraw.Draw(second).rectangle((0, 0, 95, 95), "black")  # a caller may draw on what he got
-    assert levels(live.frame(mine, CAPTION, 8), pipe(mine, CAPTION, 8).frames[0]) <= 1
+    assert levels(live.frame(mine, CAPTION, 8), pipe(mine, CAPTION, 8).frames[0]) <= 2
     ImageDraw.Draw(live.frame(mine, CAPTION, 0)).rectangle((0, 0, 95, 95), "black")
     assert mine.getpixel((20, 20)) == (255, 255, 255)
 
@@ -143,7 +146,7 @@ def test_distilled_weights_refuse_other_step_counts():
         live.frame(picture, CAPTION, 8, steps=3)
     with pytest.raises(ValueError, match="no guidance, but s_T is 2"):
         live.frame(picture, CAPTION, 8, s_T=2.0)
-    assert levels(live.frame(picture, CAPTION, 8), pipe(picture, CAPTION, 8).frames[0]) <= 1
+    assert levels(live.frame(picture, CAPTION, 8), pipe(picture, CAPTION, 8).frames[0]) <= 2
 
 
 @pytest.mark.parametrize("variant", ["base", "motion-embed"])
@@ -151,7 +154,7 @@ def test_weights_without_a_warp(picture, variant):
     preset = TINY.with_changes(variant=variant)
     pipe = Pix2GifPipeline.from_components(preset, build_components(preset, [CAPTION]))
     for m in (8, 20, 25):
-        assert levels(Live(pipe).frame(picture, CAPTION, m), pipe(picture, CAPTION, m, quiet=True).frames[0]) <= 1
+        assert levels(Live(pipe).frame(picture, CAPTION, m), pipe(picture, CAPTION, m, quiet=True).frames[0]) <= 2
     with pytest.raises(ValueError, match=f"variant {variant} have no warp"):
         Live(pipe).warped(picture, CAPTION, 8)
 
@@ -182,7 +185,7 @@ def test_it_can_be_stopped_between_steps_and_keeps_nothing_half_made(pipe, live,
 
     with pytest.raises(Enough):
         live.frame(picture, CAPTION, 8, callback=stop)
-    assert levels(live.frame(picture, CAPTION, 8), pipe(picture, CAPTION, 8).frames[0]) <= 1
+    assert levels(live.frame(picture, CAPTION, 8), pipe(picture, CAPTION, 8).frames[0]) <= 2
 
 
 def test_threads_take_turns(pipe, live, picture):
@@ -231,12 +234,24 @@ def test_the_unet_rounds_after_a_first_frame_that_does_not_show_it(pipe, picture
         assert (0 < levels(low, expected[9]) < 10) if rounds else levels(low, expected[9]) <= 1
 
 
-def test_alike_is_a_level_in_few_places():
+def test_d_that_rounds_decodes_nearly_the_same(pipe, picture):
+    """Its convolutions multiply in bfloat16 on the same weights, its sums do not: the whole in bfloat16 is further off."""
+    z = pipe.encode(picture)
+    with torch.no_grad():
+        exact, half = pipe.vae.decode(z).sample, copy.deepcopy(pipe.vae).bfloat16().decode(z.bfloat16()).sample.float()
+        found = [with_laid(pipe.vae, inside).decode(z).sample for inside in (None, torch.bfloat16)]
+    apart = [float((each - exact).abs().mean()) for each in (*found, half)]
+    assert apart[0] < 1e-6 and 1e-5 < apart[1] < apart[2] < 0.1 * float(exact.std())
+    assert found[1].dtype == torch.float32 and pipe.vae.decode(z).sample.dtype == torch.float32
+
+
+def test_alike_is_a_level_or_two_in_few_places():
     levels_ = np.full((10, 10, 3), 100, np.uint8)
     few, many, far = levels_.copy(), levels_.copy(), levels_.copy()
-    few[0, :3, 0] += 1
-    many[0, :4, :] -= 1
-    far[0, 0, 0] -= 2
+    few[:4, :, 0] += 1
+    few[9, 9, 2] -= 2
+    many[:5, :, 2] -= 1
+    far[0, 0, 0] -= 3
     first, *others = map(Image.fromarray, (levels_, few, many, far))
     assert [module.is_alike(first, other) for other in others] == [True, False, False]
 

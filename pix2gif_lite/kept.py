@@ -1,0 +1,30 @@
+"""What was asked for last, up to so many bytes of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+
+class Kept:
+    """The values asked for last, up to `most` bytes of them; the very last whatever its size."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any | None:
+        """The value, from now on the newest; None where it is not kept."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: Hashable, value: Any, size: int) -> Any:
+        """Keep a value of `size` bytes, at the cost of the oldest. Returns it."""
+        self._held[key] = value, size
+        self._held.move_to_end(key)
+        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > self.most:
+            self._held.popitem(last=False)
+        return value
