@@ -19,7 +19,9 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from .branches import make_branches
 from .canvas import add_detail, chunks, explained, resize, to_pil
+from .direct_unet import is_watched
 from .guidance import needed_predictions
+from .kept import Kept, state_of
 from .model import Pix2GifModel
 from .noise import FrameNoise
 from .result import Clock
@@ -27,6 +29,7 @@ from .sampling import Callback, Denoiser, part_of, sample, start
 from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 
 TEXTS_AT_ONCE = 32
+KEPT_TEXTS = 30_000_000  # bytes of encoded texts
 
 
 class Order(NamedTuple):
@@ -58,13 +61,29 @@ class Order(NamedTuple):
 
 
 def encode_texts(
-    order: Order, tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel, like: Tensor
+    order: Order,
+    tokenizer: PreTrainedTokenizerFast,
+    text_encoder: CLIPTextModel,
+    like: Tensor,
+    kept: Kept | None = None,
 ) -> dict[str, Tensor]:
-    """c_T of every text that the order needs, each once: (77, width), on the device and in the dtype of `like`."""
+    """c_T of every text that the order needs, each once: (77, width), on the device and in the dtype of `like`.
+
+    kept: answers of this very batch of texts, by the same weights, are taken from there (None: always encoded).
+    """
     prompts = [motion_prompt(order.caption, order.motions[k]) for k in order.rows]
     texts = list(dict.fromkeys((NULL_PROMPT, *prompts, *([] if order.scales[2] is None else [order.caption]))))
     ids = tokenize(tokenizer, texts).to(like.device)
-    c_T = torch.cat([encode_text(text_encoder, part) for part in ids.split(TEXTS_AT_ONCE)])
+    weights = [weight.detach() for weight in text_encoder.parameters()]
+    if text_encoder.training or any(map(is_watched, text_encoder.modules())):  # an offload moves its weights
+        kept = None
+    key = ids.cpu().numpy().tobytes(), *map(state_of, weights)
+    if kept is None or (known := kept.get(key)) is None:
+        c_T = torch.cat([encode_text(text_encoder, part) for part in ids.split(TEXTS_AT_ONCE)])
+        known = c_T, weights  # held, or their memory might become another's
+        if kept is not None:
+            kept.put(key, known, c_T.numel() * c_T.element_size())
+    c_T, _ = known
     return dict(zip(texts, c_T.to(like.dtype), strict=True))
 
 

@@ -1,10 +1,20 @@
-"""What was asked for last, up to so many bytes of it."""
+"""What was asked for last, up to so many bytes of it, and how to know that what it was made of is still the same."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
+
+from torch import Tensor
+
+
+def state_of(x: Tensor) -> tuple[Any, ...]:
+    """Where the numbers of a tensor are, how they lie there, and how often they were written to.
+
+    Two equal states of tensors that are both still held are of the same numbers.
+    """
+    return x.data_ptr(), x.shape, x.stride(), x.dtype, x._version
 
 
 class Kept:

@@ -30,7 +30,7 @@ from .canvas import lost_detail, to_pil, to_source
 from .diffusion import alphas_cumprod, sigmas_for
 from .direct_unet import DirectUNet
 from .distilled import check_distilled
-from .frames import Order, decode_frames, encode_texts, sample_latents
+from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
 from .guidance import needed_predictions
 from .hardware import choose_precision, out_of_memory
 from .kept import Kept
@@ -44,8 +44,8 @@ from .result import Clock
 from .text import NULL_PROMPT, motion_prompt
 
 KEPT_CASES = 1000
-MOST_UNSEEN, UNSEEN = 2, 0.15  # of 255 grey levels: what two pictures may differ by, most and on average. JPEG's is tenfold
-KEPT_SOURCES, KEPT_TEXTS, KEPT_FRAMES = 100_000_000, 30_000_000, 50_000_000  # bytes
+MOST_UNSEEN, UNSEEN = 3, 0.15  # of 255 grey levels: what two pictures may differ by, most and on average. JPEG: tenfold
+KEPT_SOURCES, KEPT_FRAMES = 100_000_000, 50_000_000  # bytes
 
 
 class Source(NamedTuple):
@@ -103,7 +103,7 @@ class Live:
         return packed(self._frame(picture, caption, m, seed, **how))
 
     def frame(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> Image.Image:
-        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within two grey levels.
+        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within three grey levels.
 
         picture, caption, m, seed as the pipeline takes them; how: steps, s_I, s_T (the weights' own unless given), and
         callback, which gets the sampler's dict at each step and may raise to stop. Errors: the pipeline's.
@@ -230,7 +230,7 @@ class Live:
 
 
 def is_alike(first: Image.Image, second: Image.Image) -> bool:
-    """Do two RGB pictures of one size differ by two grey levels at most, and mostly not at all?"""
+    """Do two RGB pictures of one size differ by three grey levels at most, and mostly not at all?"""
     difference = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16))
     return bool(difference.max() <= MOST_UNSEEN and difference.mean() <= UNSEEN)
 

@@ -32,8 +32,9 @@ from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
 from .direct_unet import DirectUNet
 from .distilled import check_distilled, saved_step_counts
-from .frames import Order, decode_frames, encode_texts, sample_latents
+from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
+from .kept import Kept
 from .loading import load_parts
 from .model import Pix2GifModel
 from .noise import NOISES
@@ -92,11 +93,12 @@ class Pix2GifPipeline(DiffusionPipeline):
         self.register_modules(vae=vae, tokenizer=tokenizer, text_encoder=text_encoder, unet=unet)
         self.register_modules(motion_embedding=motion_embedding, flow_net=flow_net)
         self.register_to_config(preset=preset, variant=variant, prediction_type=prediction_type, residual=residual)
-        self.register_to_config(scale_image_latents=scale_image_latents, train_timesteps=train_timesteps)
-        self.register_to_config(beta_start=beta_start, beta_end=beta_end, image_size=image_size)
+        self.register_to_config(scale_image_latents=scale_image_latents, image_size=image_size)
+        self.register_to_config(train_timesteps=train_timesteps, beta_start=beta_start, beta_end=beta_end)
         self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
-        calibrate = calibrate and flow_net is not None
-        self.register_to_config(calibrate=calibrate, distilled_steps=saved_step_counts(distilled_steps))
+        counts = saved_step_counts(distilled_steps)
+        self.register_to_config(calibrate=calibrate and flow_net is not None, distilled_steps=counts)
+        self._texts = Kept(KEPT_TEXTS)
 
     @classmethod
     def from_components(cls, preset: Preset, components: dict[str, Any], **changes: Any) -> Pix2GifPipeline:
@@ -202,8 +204,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         check_distilled(c.distilled_steps, steps, sampler, scales)
         if noise not in NOISES:
             raise ValueError(f"Unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
-        if generator is None:
-            generator = torch.Generator().manual_seed(check_seed(seed))
+        generator = torch.Generator().manual_seed(check_seed(seed)) if generator is None else generator
         image_size = check_image_size(c.image_size if image_size is None else image_size)
         at_once = check_at_once(len(motions) if frames_at_once is None else frames_at_once)
         source = to_source(image)
@@ -236,7 +237,7 @@ class Pix2GifPipeline(DiffusionPipeline):
             self.maybe_free_model_hooks()  # E and D have their turn again at the end, the UNet may need their room
             clock.lap("encode")
             # 2. the texts
-            c_T = encode_texts(order, self.tokenizer, self.text_encoder, E)
+            c_T = encode_texts(order, self.tokenizer, self.text_encoder, E, self._texts)
             clock.lap("condition")
             # 3. the frames
             model.unet = DirectUNet(self.unet)

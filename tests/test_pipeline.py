@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as tf
 from PIL import Image
 
+from pix2gif_lite import frames
 from pix2gif_lite.canvas import to_source, to_tensor
 from pix2gif_lite.model import build_unet
 from pix2gif_lite.motion import motion_magnitude
@@ -118,6 +119,32 @@ def test_flow_and_text_once(pipe, picture):
     for hook in hooks:
         hook.remove()
     assert calls == {"flow_net": [3], "text_encoder": [3]}  # 3 and 3.2 are both "three"; "" is the third text
+
+
+def test_texts_are_encoded_again_only_where_they_or_the_weights_changed(pipe, picture, monkeypatch):
+    calls, encode = [], frames.encode_text
+    monkeypatch.setattr(frames, "encode_text", lambda encoder, ids: calls.append(len(ids)) or encode(encoder, ids))
+    pipe = Pix2GifPipeline.from_components(TINY, pipe.components)  # one that heard nothing yet
+    first = pipe(picture, CAPTION, [3, 8], detail=False)
+    assert calls == [3]  # two motions and the empty text
+    pipe(picture.rotate(90), CAPTION, [3, 8], seed=5)
+    again = pipe(picture, CAPTION, [3, 8], detail=False)
+    assert calls == [3] and [f.tobytes() for f in again.frames] == [f.tobytes() for f in first.frames]
+    pipe(picture, CAPTION, [8])  # another batch, so that a frame's rounding does not depend on what was asked before
+    assert calls == [3, 2]
+    weight = pipe.text_encoder.get_parameter("final_layer_norm.weight")
+    with torch.no_grad():
+        weight.mul_(1.5)
+    try:
+        other = pipe(picture, CAPTION, [3, 8], detail=False)
+    finally:
+        with torch.no_grad():
+            weight.div_(1.5)
+    assert calls == [3, 2, 3] and other.frames[1].tobytes() != first.frames[1].tobytes()
+    hook = pipe.text_encoder.register_forward_hook(lambda *given: None)
+    pipe(picture, CAPTION, [3, 8])
+    hook.remove()
+    assert calls == [3, 2, 3, 3]  # somebody watches
 
 
 @pytest.mark.parametrize("variant", ["base", "motion-embed", "warp", "warp-add", "warp-concat"])
