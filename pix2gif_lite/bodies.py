@@ -7,13 +7,17 @@ places know them better than one. So FNet says as well to which body a place bel
     S     which body a place is of, a softmax over the bodies
     T     how far a place goes with its body, 0 .. 1
     P_k = the second-order polynomial nearest to F' where S_k O(p + F') is large        weighted least squares
+          in which "does not bend" counts stiff_k and "keeps its shape" rigid_k times what its places count together
     F'' = (1 - T) F' + T sum_k S_k P_k
 
-A turn, a zoom and a shift are linear in the place, a sway is quadratic; what ripples goes its own way. Beyond an outline P_k
-goes on, as F is asked to. Nothing is told which places belong together: the loss of F'' finds out.
+A turn, a zoom and a shift are linear in the place and keep shapes: four numbers say them. A sway is quadratic; what ripples
+goes its own way. Beyond an outline P_k goes on, as F is asked to. Nothing is told which places belong together, or how they
+move: the loss of F'' finds out.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +26,7 @@ from torch import Tensor, nn
 from .lookup import identity_grid
 
 TIE = 1e-4  # pulls the polynomials towards 0, by so much of what a body weighs
+LOOSE, FIRMEST = -6.0, 4.0  # logarithms of how stiff and rigid a body is before training, and of the most it may become
 REACH = 3.0  # beyond so many standard deviations of a body its flow goes on as it is there
 
 
@@ -31,11 +36,37 @@ def monomials(places: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(u), u, v, u * u, u * v, v * v], dim=-2)
 
 
-def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1) -> Tensor:
+def _shape() -> Tensor:
+    """(12, 12): of the numbers of a flow, x's six and y's, what it costs not to keep angles."""
+    stretch, shear = torch.zeros(2, 6), torch.zeros(2, 6)  # d(x) / du = d(y) / dv and d(x) / dv = -d(y) / du
+    stretch[0, 1], stretch[1, 2] = 1, -1
+    shear[0, 2], shear[1, 1] = 1, 1
+    return sum(part.flatten().outer(part.flatten()) for part in (stretch, shear))
+
+
+SHAPE = _shape()
+
+
+class Hold(NamedTuple):
+    """How firm bodies are: how much a wish counts in the fit, in parts of what a body's places count together."""
+
+    stiff: Tensor  # (B, K), 0 or more: that the flow is linear in the place
+    rigid: Tensor  # (B, K), 0 or more: that it keeps angles, as turns, zooms and shifts do
+
+
+class Body(NamedTuple):
+    """What is known of a body as a whole."""
+
+    hold: Hold
+    trust: Tensor  # (B, K): added to what its places say of T, before the sigmoid
+
+
+def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1, hold: Hold | None = None) -> Tensor:
     """The quadratic flow of each body, at every place: (B, K, 2, H, W) float32.
 
     flow (B, 2, H, W); weight (B, K, H, W), 0 or more: how much a place counts; r x r places are averaged before the fit, for
-    speed. Exact for a flow that is a second-order polynomial of the place, but for `TIE`; 0 where nothing has weight.
+    speed; hold: None is none. Exact, but for `TIE`, for a flow that is a second-order polynomial of the place, or one
+    that its hold wishes for; 0 where nothing has weight.
     """
     flow, weight = flow.float(), weight.float()
     B, K, H, W = weight.shape
@@ -54,11 +85,17 @@ def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1) -> Tensor:
         spread = (share * (at - middle).square()).sum(-1, keepdim=True).amax(2, keepdim=True).clamp(min=1).sqrt()
     # 3. Weighted least squares, two right sides.
     phi = monomials((at - middle) / spread)  # (B, K, 6, n)
-    tie = TIE * total + 1e-3
     # Sums of products, not matrix products: those autocast would round to eight bits.
-    normal = ((heavy * phi)[:, :, :, None] * phi[:, :, None]).sum(-1) + tie * torch.eye(6, device=flow.device)
-    wanted = (phi[:, :, :, None] * moved[:, :, None]).sum(-1)  # (B, K, 6, 2)
-    a, b, c, d, e, f = torch.linalg.solve(normal, wanted)[..., None].unbind(2)  # each (B, K, 2, 1)
+    normal = ((heavy * phi)[:, :, :, None] * phi[:, :, None]).sum(-1) + (TIE * total + 1e-3) * torch.eye(6, device=flow.device)
+    if hold is not None:
+        stiff, rigid = (total * part[:, :, None, None] for part in hold)
+        normal = normal + stiff * torch.tensor([0.0, 0, 0, 1, 1, 1], device=flow.device).diag()
+    both = torch.eye(2, device=flow.device)[:, None, :, None] * normal[:, :, None, :, None]  # x and y: (B, K, 2, 6, 2, 6)
+    normal = both.reshape(B, K, 12, 12)
+    if hold is not None:
+        normal = normal + rigid * SHAPE.to(flow.device)
+    wanted = (moved[:, :, :, None] * phi[:, :, None]).sum(-1).view(B, K, 12)
+    a, b, c, d, e, f = torch.linalg.solve(normal, wanted).view(B, K, 2, 6, 1).unbind(3)  # each (B, K, 2, 1)
     # 4. At every place: a + b u + c v + d u^2 + e u v + f v^2.
     u, v = ((grid.flatten(1) - middle) / spread).clamp(-REACH, REACH)[:, :, :, None].unbind(2)  # (B, K, 1, H W)
     return (a + u * (b + d * u + e * v) + v * (c + f * v)).view(B, K, 2, H, W)
@@ -71,17 +108,32 @@ class Bodies(nn.Module):
         super().__init__()
         self.r = r
         self.belongs, self.together = nn.Conv2d(features, count * r * r, 1), nn.Conv2d(features, r * r, 1)
+        self.whole = nn.Linear(features, 3)
+        nn.init.zeros_(self.whole.weight)
+        self.whole.bias.data.copy_(torch.tensor([LOOSE, LOOSE, 0.0]))
 
     def shares(self, features: Tensor) -> Tensor:
         """S (B, count, r h, r w) of features (B, C, h, w): 1 in all at every place."""
         return F.pixel_shuffle(self.belongs(features), self.r).float().softmax(dim=1)
 
-    def trust(self, features: Tensor) -> Tensor:
-        """T (B, 1, r h, r w), 0 .. 1."""
-        return F.pixel_shuffle(self.together(features), self.r).float().sigmoid()
+    def trust(self, features: Tensor, own: Tensor, bodies: Body) -> Tensor:
+        """T (B, 1, r h, r w), 0 .. 1; own: S."""
+        here = F.pixel_shuffle(self.together(features), self.r).float()
+        return (here + (own * bodies.trust[:, :, None, None]).sum(dim=1, keepdim=True)).sigmoid()
 
-    def forward(self, flow: Tensor, features: Tensor, moving: Tensor) -> Tensor:
-        """F'' (B, 2, r h, r w), float32, of F' (the same); moving (B, 1, r h, r w): what of F's own places moves, 0 .. 1."""
+    def bodies(self, features: Tensor, own: Tensor) -> Body:
+        """Of each body, by the mean of its features; own (B, count, r h, r w): how much each place is of it."""
+        cells = F.avg_pool2d(own, self.r).flatten(2)  # (B, count, h w)
+        mean = cells @ features.float().flatten(2).transpose(1, 2) / cells.sum(-1, keepdim=True).clamp(min=1e-3)
+        *firm, trust = self.whole(mean).float().unbind(-1)
+        return Body(Hold(*((FIRMEST - F.softplus(FIRMEST - how)).exp() for how in firm)), trust)
+
+    def forward(self, flow: Tensor, features: Tensor, moving: Tensor, source: Tensor) -> Tensor:
+        """F'' (B, 2, r h, r w), float32, of F' (the same).
+
+        moving (B, 1, r h, r w): what of F's own places moves, 0 .. 1; source (B or 1, 1, r h, r w): what of the picture's.
+        """
         own = self.shares(features)
-        fitted = (own[:, :, None] * fit_bodies(flow, own * moving, self.r)).sum(dim=1)
-        return flow + self.trust(features) * (fitted - flow)
+        bodies = self.bodies(features, own * source)
+        fitted = (own[:, :, None] * fit_bodies(flow, own * moving, self.r, bodies.hold)).sum(dim=1)
+        return flow + self.trust(features, own, bodies) * (fitted - flow)

@@ -5,7 +5,8 @@ where these corners are, and how far away a body's fastest ones; the source's pi
 
     g = m / mean length,    z_W = WNet(E(c_I), g F)
 
-and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 1.25 at most.
+and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 1.25 at most. In
+training, where latents have no corners, g comes from the exact flow, so that z_W teaches what g does not mend (`as_long_as`).
 """
 
 from __future__ import annotations
@@ -93,6 +94,21 @@ def scaled(flows: FlowPyramid, g: Tensor) -> FlowPyramid:
         flow = g * places.flow
         places = Places(flow, places.codes, places.moving, warp(places.moving, flow))
     return FlowPyramid(*(g * flow for flow in flows[:3]), places)
+
+
+def as_long_as(flows: FlowPyramid, exact: Tensor) -> FlowPyramid:
+    """The flows, displacements, of B samples, each in the mean as long as its exact flow (B, 2, S, S) in pixels, NaN unknown.
+
+    Over what is known to move, by a factor of 1.25 at most; as they are where nothing is. No gradient goes through the factor.
+    """
+    with torch.no_grad():
+        flow, side = flows.finest.float(), exact.shape[-1]
+        flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
+        wanted = exact.nan_to_num().norm(dim=1)  # (B, S, S)
+        moves = wanted > STILL * side / MOTION_SIZE
+        lengths = [(moves * each).sum((1, 2)) for each in (wanted, flow.norm(dim=1))]
+        g = torch.where(moves.any(2).any(1), lengths[0] / lengths[1].clamp(min=1e-6), 1.0).clamp(1 / MOST, MOST)
+    return scaled(flows, g)
 
 
 def calibrated(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> FlowPyramid:

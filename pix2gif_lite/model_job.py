@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from .calibration import as_long_as
 from .diffusion import alphas_cumprod, q_sample, residual_variance, velocity
 from .guidance import DropMasks, drop, drop_masks
 from .latent_cache import Latents
@@ -113,6 +114,7 @@ class ModelJob(nn.Module):
         if only:
             self.weights = {k: w for k, w in self.weights.items() if (k == "diffusion") == (only == "unet")}
         self.scale, self.image_scale = latent_scales(vae, preset)
+        self.calibrates = preset.calibrate and model.uses_warp and model.flow_net.config.flow_mode == "displacement"
         self.features = None
         if "perceptual" in self.weights:
             self.features = self._look_with(preset.perceptual_network)
@@ -185,7 +187,8 @@ class ModelJob(nn.Module):
             c_L = self.model.add_motion(c_T.float(), batch.motion, ~batch.drop_motion)  # (B, tokens, w)
             image = drop(self.image_scale * batch.source, batch.drop_image)  # (B, 4, h, w)
             flows = self.model.flows(image, c_L)
-            z_W = self.model.look_up(image, flows)
+            known = self.calibrates and batch.flow is not None
+            z_W = self.model.look_up(image, as_long_as(flows, batch.flow) if known else flows)
         # 2. Eq. 3: noise the later frame's latent, predict the noise or the velocity.
         terms = {}
         if "diffusion" in self.weights:

@@ -127,7 +127,7 @@ class SubcellWarp(nn.Module):
         outline = self.draw(F.silu(self.look(codes) + F.pixel_shuffle(self.guide(seen), self.r)))
         moving = outline.float().sigmoid()
         if self.bodies is not None:
-            as_bodies = self.bodies(fine, seen, warp(moving, fine).detach())
+            as_bodies = self.bodies(fine, seen, warp(moving, fine).detach(), moving.detach())
             flow, fine = flow + F.avg_pool2d(as_bodies - fine, self.r) / self.r, as_bodies
         return flow, Places(fine, codes, moving, warp(moving, fine))
 

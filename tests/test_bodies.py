@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pix2gif_lite.bodies import Bodies, fit_bodies
+from pix2gif_lite.bodies import Bodies, Hold, fit_bodies
 from pix2gif_lite.lookup import identity_grid
 from pix2gif_lite.warping import FlowNet
 
@@ -56,18 +56,83 @@ def test_beyond_its_reach_a_body_moves_as_at_its_end_and_none_does_not_move() ->
     assert found[0, 1].abs().max() == 0
 
 
+def firm(stiff: float = 0.0, rigid: float = 0.0) -> Hold:
+    """Of one body."""
+    return Hold(torch.tensor([[stiff]]), torch.tensor([[rigid]]))
+
+
+def test_what_is_rigid_keeps_its_shape() -> None:
+    weight = box(64, 64, 10, 10, 40)
+    exact = turn(64, 64, 0.2, (29.5, 29.5))
+    stretch = 0.05 * (identity_grid(64, 64) - 29.5) * torch.tensor([1.0, -1.0])[:, None, None]
+    loose, rigid = (fit_bodies(exact + stretch, weight, 4, firm(rigid=how))[0, 0] for how in (0.0, 50.0))
+    inside = weight[0, 0] > 0
+    assert (loose - exact[0] - stretch)[:, inside].abs().max() < 0.01
+    assert (rigid - exact[0])[:, inside].abs().max() < 0.02  # a turn costs nothing, of a stretch by a pixel nothing is left
+
+
+def test_what_is_stiff_does_not_bend() -> None:
+    weight, exact = box(64, 64, 10, 10, 40), turn(64, 64, 0.2, (30.0, 30.0))
+    bent = exact + sway(64, 64, 49.0)
+    loose, stiff = (fit_bodies(bent, weight, 4, firm(stiff=s))[0, 0, :, 10:50, 10:50] for s in (0.0, 50.0))
+    second = [flow.diff(n=2, dim=1).abs().max() for flow in (loose, stiff)]  # of y: of a linear flow there is none
+    assert second[0] == pytest.approx(0.02, abs=1e-3) and second[1] < 1e-3
+
+
+def test_a_firm_body_forgets_what_its_places_are_wrong_about() -> None:
+    """Noise as smooth as a convolution's: two numbers a place are wrong alike over a quarter of the body."""
+    weight, exact = box(64, 64, 10, 10, 40), turn(64, 64, 0.2, (30.0, 30.0))
+    noise = torch.randn(32, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    wrong = exact + torch.nn.functional.interpolate(noise, (64, 64), mode="bicubic")
+
+    def error(hold: Hold | None) -> float:
+        made = fit_bodies(wrong, weight.expand(32, -1, -1, -1), 4, hold)[:, 0]
+        return float((made - exact)[..., weight[0, 0] > 0].square().mean().sqrt())
+
+    assert error(firm()) == pytest.approx(error(None), abs=1e-5)
+    four, six, twelve = error(firm(50.0, 50.0)), error(firm(50.0)), error(None)
+    # Of 25 pairs of numbers all counts: what is left of the noise is as the root of how many numbers the flow has.
+    assert four / six == pytest.approx((4 / 6) ** 0.5, abs=0.05) and six / twelve == pytest.approx((6 / 12) ** 0.5, abs=0.1)
+
+
+def test_a_new_body_is_loose_and_learns_how_firm_it_is() -> None:
+    """Noisy turns of one feature, and bent flows of another, whose noise is none: each is held as it moves."""
+    torch.manual_seed(0)
+    h, w, r = 32, 32, 2
+    source, bodies = box(h, w, 4, 4, 24).expand(2, -1, -1, -1), Bodies(2, r, 1)
+    features = torch.eye(2)[:, :, None, None].expand(2, 2, h // r, w // r)
+    exact = torch.cat([turn(h, w, 0.3, (16.0, 12.0)), 5 * sway(h, w, 28.0)])
+    own = bodies.shares(features)
+    fresh = bodies.bodies(features, own * source)
+    torch.testing.assert_close(fresh.hold.stiff, torch.full((2, 1), 0.00248), atol=1e-5, rtol=0)  # e^-6
+    assert fresh.trust.abs().max() == 0
+    optimizer = torch.optim.Adam(bodies.parameters(), lr=0.1)
+    for _ in range(60):
+        given = exact + torch.nn.functional.interpolate(torch.randn(2, 2, 4, 4), (h, w), mode="bicubic")
+        error = ((bodies(given, features, source, source) - exact).norm(dim=1) * source[:, 0]).mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    (stiff, rigid), _ = bodies.bodies(features, own * source)
+    assert stiff[0] > 10 * stiff[1] and rigid[0] > 10 * rigid[1]
+    assert bodies.trust(features, own, bodies.bodies(features, own * source)).mean() > 0.8
+
+
 def test_shares_are_shares_and_trust_decides() -> None:
     torch.manual_seed(0)
     bodies, features, flow = Bodies(8, 2, 2), torch.randn(3, 8, 5, 6), torch.randn(3, 2, 10, 12)
-    own, trust = bodies.shares(features), bodies.trust(features)
+    own, everywhere = bodies.shares(features), torch.ones(3, 1, 10, 12)
+    known = bodies.bodies(features, own)
+    trust = bodies.trust(features, own, known)
     assert own.shape == (3, 2, 10, 12) and trust.shape == (3, 1, 10, 12)
     torch.testing.assert_close(own.sum(1), torch.ones(3, 10, 12))
-    everywhere = torch.ones(3, 1, 10, 12)
-    fitted = (own[:, :, None] * fit_bodies(flow, own, 2)).sum(1)
-    torch.testing.assert_close(bodies(flow, features, everywhere), (1 - trust) * flow + trust * fitted)
+    fitted = (own[:, :, None] * fit_bodies(flow, own, 2, known.hold)).sum(1)
+    torch.testing.assert_close(bodies(flow, features, everywhere, everywhere), (1 - trust) * flow + trust * fitted)
     torch.nn.init.constant_(bodies.together.bias, -100)
-    torch.testing.assert_close(bodies(flow, features, everywhere), flow)
-    assert bodies(0 * flow, features, everywhere).abs().max() == 0  # a network that says nothing starts at the identity
+    torch.testing.assert_close(bodies(flow, features, everywhere, everywhere), flow)
+    assert (
+        bodies(0 * flow, features, everywhere, everywhere).abs().max() == 0
+    )  # a network that says nothing starts at the identity
 
 
 def test_the_places_come_to_know_their_bodies() -> None:
@@ -81,10 +146,10 @@ def test_the_places_come_to_know_their_bodies() -> None:
     features[:, 1, :, w // r // 2 :] = 1
     bodies = Bodies(4, r, 2)
     optimizer = torch.optim.Adam(bodies.parameters(), lr=0.1)
-    noisy = exact + 0.5 * torch.randn_like(exact)
+    noisy, everywhere = exact + 0.5 * torch.randn_like(exact), torch.ones(1, 1, h, w)
     errors = []
     for _ in range(80):
-        error = (bodies(noisy, features, torch.ones(1, 1, h, w)) - exact).norm(dim=1).mean()
+        error = (bodies(noisy, features, everywhere, everywhere) - exact).norm(dim=1).mean()
         errors.append(float(error.detach()))
         optimizer.zero_grad()
         error.backward()

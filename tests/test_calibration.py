@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2gif_lite.calibration import MOST, calibrated, corners_of, gain, lengths_at, read_at, scaled
+from pix2gif_lite.calibration import MOST, as_long_as, calibrated, corners_of, gain, lengths_at, read_at, scaled
 from pix2gif_lite.lookup import identity_grid, warp
 from pix2gif_lite.motion import find_corners, to_gray
 from pix2gif_lite.scenes import draw, sample_scenes
@@ -103,3 +103,21 @@ def test_exact_flows_that_are_too_long_or_too_short_become_exact() -> None:
     after = calibrated(before, corners_of(rest), torch.tensor(m))
     found = after.flow0.flatten(1).norm(dim=1) / flow.flatten(1).norm(dim=1)
     assert (found - 1).abs().median() < 0.01 and ((found - 1).abs() < 0.03).float().mean() > 0.8
+
+
+def test_in_training_the_exact_flow_says_how_long() -> None:
+    """On another grid, where it is known and moves, at most by a quarter, and no gradient asks for another length."""
+    torch.manual_seed(0)
+    shape = torch.randn(4, 2, 16, 16)
+    exact = torch.nn.functional.interpolate(4 * shape, scale_factor=4, mode="bilinear") * 4  # pixels of 64 x 64, 4 a cell
+    exact[:, :, :20] = torch.nan  # hidden
+    exact[3] = 0  # nothing moves
+    factors = torch.tensor([1.1, 0.9, 2.0, 1.1])
+    flow = (4 * factors[:, None, None, None] * shape).requires_grad_()
+    made = as_long_as(pyramid(flow), exact).flow0
+    kept = torch.tensor([1, 1, 2.0 / 1.25, 1.1])  # in lengths of the exact flow
+    torch.testing.assert_close(made, kept[:, None, None, None] * 4 * shape, rtol=1e-3, atol=1e-4)
+    made[0].square().sum().backward()
+    torch.testing.assert_close(flow.grad[0], 2 * made[0].detach() / 1.1, rtol=1e-3, atol=1e-4)
+    unknown = as_long_as(pyramid(flow), torch.full_like(exact, torch.nan)).flow0
+    assert torch.equal(unknown, flow)

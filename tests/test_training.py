@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from pix2gif_lite import training, training_data
 from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
 from pix2gif_lite.autoencoder_job import AutoencoderJob
+from pix2gif_lite.calibration import as_long_as, scaled
 from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
 from pix2gif_lite.guidance import drop_masks
 from pix2gif_lite.latent_cache import (
@@ -33,6 +34,7 @@ from pix2gif_lite.latent_cache import (
     read_latents,
     write_shard,
 )
+from pix2gif_lite.lookup import warp
 from pix2gif_lite.losses import flow_loss
 from pix2gif_lite.mixture import FAMILIES, Mixture, Pick
 from pix2gif_lite.model import Pix2GifModel
@@ -46,6 +48,7 @@ from pix2gif_lite.training import load_component, train_autoencoder, train_model
 from pix2gif_lite.training_data import PictureSource, keyed_noise, keyed_rng, load_photographs, photo_crop
 from pix2gif_lite.training_loop import Run, fit, operations_per_sample
 from pix2gif_lite.warp_terms import BEYOND
+from pix2gif_lite.warping import FlowPyramid
 
 # float32, so that the comparisons below are about the loop and not about rounding.
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
@@ -487,6 +490,7 @@ def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     """Before training F is 0, and the error the flow's own length; without a flow the other terms are left."""
     weights = {"warp": 0.5, "flow": 2.0, "outline": 3.0}
     preset = TINY.with_changes(loss_weights=weights, drop_text=0.0, drop_image=0.0, drop_both=0.0, drop_motion=0.0)
+    preset = preset.with_changes(calibrate=False)
     cached = cache_scenes(vae, tmp_path / "flows", 4, 2, size=64, flows=True, progress_bar=False)
     parts = build_components(preset, seed=0)
     job = ModelJob(preset, Pix2GifModel.from_parts(parts, preset), parts["tokenizer"], vae, cached, only="warp").train()
@@ -508,6 +512,30 @@ def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     assert all(p.grad.abs().max() > 0 for p in learning)
     without = job(batch._replace(flow=None))
     assert without.keys() == {"loss", "warp"} and without["loss"].item() == pytest.approx(0.5 * terms["warp"].item())
+
+
+def test_where_the_exact_flow_is_known_z_W_is_as_long_as_it_says(vae, tmp_path, monkeypatch):
+    """A FlowNet that is a twentieth longer in length alone has the same z_W: that is for L_F alone to say."""
+    preset = TINY.with_changes(loss_weights={"warp": 1.0, "flow": 1.0}, drop_image=0.0, drop_both=0.0)
+    cached = cache_scenes(vae, tmp_path / "flows", 4, 2, size=64, flows=True, progress_bar=False)
+    parts = build_components(preset, seed=0)
+    model = Pix2GifModel.from_parts(parts, preset)
+    jobs = [
+        ModelJob(preset.with_changes(calibrate=c), model, parts["tokenizer"], vae, cached, only="warp") for c in (True, False)
+    ]
+    batch = jobs[0].batch(range(8))
+    cells = torch.nn.functional.avg_pool2d(batch.flow.nan_to_num(0.0), 4) / 4
+    exact = FlowPyramid(cells, cells, cells)
+    for _ in range(3):  # what is hidden made some of them shorter than a factor may mend
+        exact = as_long_as(exact, batch.flow)
+    monkeypatch.setattr(model, "look_up", lambda image, flows: warp(image, flows.flow0))
+    found = {}
+    for factor in (1.0, 1.05):
+        monkeypatch.setattr(model, "flows", lambda *given, by=factor: scaled(exact, torch.full((8,), by)))
+        found[factor] = [{name: float(term) for name, term in job(batch).items()} for job in jobs]
+    (right, plain), (wrong, worse) = found[1.0], found[1.05]
+    assert abs(wrong["flow"] - right["flow"]) > 0.01 * right["flow"] and wrong["flow"] == pytest.approx(worse["flow"])
+    assert 100 * abs(wrong["warp"] - right["warp"]) < abs(worse["warp"] - plain["warp"])
 
 
 def test_a_cache_of_chosen_scenes_is_not_taken_for_another(vae, tmp_path):

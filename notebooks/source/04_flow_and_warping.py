@@ -453,7 +453,8 @@ show(
 # thousand places know them better than one. So FlowNet (ours, `bodies.py`) also writes to which of two bodies a place belongs, $S_k$, and
 # how far the place goes with its body, $T$. Each body's polynomial $P_k$ is fitted to $F'$ by least squares, where $S_k\,O(p + F')$ is large:
 # $$F'' = (1 - T)\,F' + T \sum_k S_k P_k$$
-# Nobody says which places belong together. The loss of $F''$ finds out. (Everywhere else $F'$ means what is corrected already.)
+# Of each body the network also says how firm it is: what does not bend needs six numbers, what keeps its shape too only four. Nobody says
+# which places belong together, or how they move. The loss of $F''$ finds out. (Everywhere else $F'$ means what is corrected already.)
 #
 # And *how far* does it turn? $m$ is the mean length at the corners that Alg. 1 finds in the source (notebook 01). FlowNet has to guess where
 # they are; the picture shows it. So the pipeline reads $F'$ off at those corners and multiplies it by $g = m / \text{mean length}$
@@ -472,7 +473,7 @@ for m in (4, 10, 16):
     with torch.no_grad():
         flows = pipe.flow_net(encode(star), c_L)
         g = calibration.gain(flows, corners, torch.tensor([m]))
-    (single, features, _), whole = caught[-1]
+    (single, features, *_), whole = caught[-1]
     exact = turning.at(m)
     inside = (exact.moving & ~exact.occluded)[0, 0]
     errors = [float((flow - exact.flow)[0, :, inside].norm(dim=0).mean() * 2) for flow in (single, whole, g * whole)]
@@ -480,8 +481,15 @@ for m in (4, 10, 16):
     print(f"m = {m:2}: F' alone {errors[0]:.2f} px, as a body {errors[1]:.2f}, times g = {float(g):.3f} {errors[2]:.2f}")
 hook.remove()
 bodies = pipe.flow_net.subcell.bodies
-shares, trust = bodies.shares(features)[0].detach(), bodies.trust(features)[0].detach()
-row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[:, None], trust))]
+with torch.no_grad():
+    shares = bodies.shares(features)
+    known = bodies.bodies(features, shares * flows.places.moving)
+    trust = bodies.trust(features, shares, known)[0]
+for k, (stiff, rigid) in enumerate(zip(*(part[0].tolist() for part in known.hold), strict=True), 1):
+    print(
+        f"body {k}: that it does not bend counts {stiff:.3g}, that it keeps its shape {rigid:.3g} (the flow of all its places: 1)"
+    )
+row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[0, :, None], trust))]
 row += [flow_to_rgb(flow, maximum=10) for flow in (single, g * whole, exact.flow)]
 names = ["source", "S, first body", "S, second", "T: black goes along", "F' alone", "F'' times g", "exact flow"]
 show(
