@@ -125,7 +125,7 @@ class Bodies(nn.Module):
         """Of each body, by the mean of its features; own (B, count, r h, r w): how much each place is of it."""
         cells = F.avg_pool2d(own, self.r).flatten(2)  # (B, count, h w)
         mean = cells @ features.float().flatten(2).transpose(1, 2) / cells.sum(-1, keepdim=True).clamp(min=1e-3)
-        *firm, trust = self.whole(mean).float().unbind(-1)
+        *firm, trust = self.whole(mean.to(features.dtype)).float().unbind(-1)
         return Body(Hold(*((FIRMEST - F.softplus(FIRMEST - how)).exp() for how in firm)), trust)
 
     def forward(self, flow: Tensor, features: Tensor, moving: Tensor, source: Tensor) -> Tensor:
