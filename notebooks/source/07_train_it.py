@@ -449,10 +449,10 @@ explorer
 
 # %%
 assert isinstance(explorer.shown, str), "nothing is trained before the box is ticked"
-little, more = explorer.set(steps=10, train=True), explorer.set(steps=40)
+little, more = explorer.set(steps=10, train=True), explorer.set(steps=80)
 print(little[0], more[0], sep="\n")
-assert train_pocket(40)[1][-1][1] < train_pocket(10)[1][-1][1], "four times the budget, a lower held-out loss"
-show(more[1], alt="The held-out loss of the pocket model over 40 steps")
+assert train_pocket(80)[1][-1][1] < train_pocket(10)[1][-1][1], "eight times the budget, a lower held-out loss"
+show(more[1], alt="The held-out loss of the pocket model over 80 steps")
 
 # %% [markdown]
 # ## Where it fails
