@@ -82,6 +82,7 @@ def encode_texts(
         c_T = torch.cat([encode_text(text_encoder, part) for part in ids.split(TEXTS_AT_ONCE)])
         known = c_T, weights  # held, or their memory might become another's
         if kept is not None:
+            kept.forget(unless=lambda other: other[1:] == key[1:])  # other weights need not be held any longer
             kept.put(key, known, c_T.numel() * c_T.element_size())
     c_T, _ = known
     return dict(zip(texts, c_T.to(like.dtype), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +30,11 @@ class Kept:
             return None
         self._held.move_to_end(key)
         return self._held[key][0]
+
+    def forget(self, unless: Callable[[Hashable], bool]) -> None:
+        """Keep those alone whose keys are so."""
+        for key in [key for key in self._held if not unless(key)]:
+            del self._held[key]
 
     def put(self, key: Hashable, value: Any, size: int) -> Any:
         """Keep a value of `size` bytes, at the cost of the oldest. Returns it."""

@@ -141,6 +141,7 @@ def test_texts_are_encoded_again_only_where_they_or_the_weights_changed(pipe, pi
         with torch.no_grad():
             weight.div_(1.5)
     assert calls == [3, 2, 3] and other.frames[1].tobytes() != first.frames[1].tobytes()
+    assert len(pipe._texts._held) == 1  # what other weights said, and they themselves, are let go
     hook = pipe.text_encoder.register_forward_hook(lambda *given: None)
     pipe(picture, CAPTION, [3, 8])
     hook.remove()
