@@ -94,6 +94,8 @@ def run(
     }
     parts = Parts(None if out is None else Path(out), same)
     rows = generation_rows(pipe, fast, picture, caption)
+    for each in filter(None, (pipe, fast)):  # a pipeline knows its texts from its second GIF on: all rows are of such
+        each(picture, caption, DEMO_MOTIONS, quiet=True)
     places = len(plan.frames) + len(plan.pixels) + len(plan.steps)
     with tqdm(total=len(rows) + places + EXTRA_TICKS, desc="bench", disable=not progress) as bar:
 

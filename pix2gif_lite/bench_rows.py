@@ -108,12 +108,9 @@ def run_row(row: Row, plan: Plan, judge: Judge, rate: float) -> dict[str, Any]:
     if row.make is None:
         return found
     make, repeats = row.make, plan.repeats if row.way.steps < SLOW else plan.slow_repeats
-    short = plan.short if row.slow else None
-    if row.judged is not None and row.key != "reference":  # a pipeline knows its texts from its second GIF on
-        make(row.way.steps if short is None else short[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.gif"
-        cost = timed(lambda steps: save_animation(make(steps), path), row.way.steps, repeats, short)
+        cost = timed(lambda steps: save_animation(make(steps), path), row.way.steps, repeats, plan.short if row.slow else None)
     found |= cost._asdict() | {"share": cost.operations / cost.seconds / rate}
     if row.judged is not None:
         found |= judge.figures(row.judged, row.judged_way(plan))
