@@ -25,7 +25,8 @@ from .presets import MOTION_SIZE
 from .warping import FlowPyramid, Places
 
 MOST = 1.25  # the largest factor: what asks for more was not understood
-ROUNDS, FOLLOWED = 2, 4  # corrections of the factor, and steps in which a corner is followed to where it goes
+FOLLOWED = (2, 2)  # steps in which corners are followed to where they go, before each correction of the factor
+AROUND = torch.tensor([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])  # places around one
 
 
 def corners_of(pictures: Iterable[Any]) -> Tensor:
@@ -52,16 +53,14 @@ def on_grid(corners: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     return (corners + 0.5) * pixels - 0.5, pixels
 
 
-def lengths_at(flow: Tensor, corners: Tensor) -> Tensor:
-    """How far a backward flow (B, 2, H, W), in pixels of its grid, moves corners (B, N, 2): (B, N), px at 256 x 256.
+def follow(flow: Tensor, start: Tensor, place: Tensor, times: int) -> Tensor:
+    """The places p (B, N, 2) with p + F(p) = start, nearer by `times` steps than `place`; all in pixels of the flow's grid.
 
-    The flow says of each place of the later frame where it comes from; a corner q is followed to the place p with p + F(p) = q.
+    A backward flow (B, 2, H, W) says of each place of the later frame where it comes from; a corner is followed the other way.
     """
-    start, pixels = on_grid(corners, flow)
-    place = start - read_at(flow, start)
-    for _ in range(FOLLOWED):
+    for _ in range(times):
         place = start - read_at(flow, place)
-    return ((place - start) / pixels).norm(dim=-1)
+    return place
 
 
 def gain(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> Tensor:
@@ -73,16 +72,18 @@ def gain(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> Tensor:
     flow, motion = flows.finest.float(), motion.float()
     corners = corners.to(flow.device)
     known = ~corners.isnan().any(dim=-1)
-    corners = corners.nan_to_num()
+    start, pixels = on_grid(corners.nan_to_num(), flow)
     if flows.places is not None:  # a corner sits on an edge, half in and half out: within a place of what moves
-        near = F.max_pool2d(flows.places.moving.float(), 3, stride=1, padding=1)
-        known &= read_at(near, on_grid(corners, near)[0])[..., 0] > 0.5
-    g = torch.ones_like(motion)
-    for _ in range(ROUNDS):
-        length = lengths_at(g[:, None, None, None] * flow, corners)
+        around = (start.round()[:, :, None] + AROUND.to(flow.device)).flatten(1, 2)
+        known &= (read_at(flows.places.moving.float(), around).unflatten(1, (-1, len(AROUND))) > 0.5).any(2)[..., 0]
+    g, place = torch.ones_like(motion), start
+    for times in FOLLOWED:
+        place = follow(g[:, None, None, None] * flow, start, place, times)
+        length = ((place - start) / pixels).norm(dim=-1)
         counts = known & (length > STILL)
         mean = (length * counts).sum(1) / counts.sum(1).clamp(min=1)
-        g = torch.where(counts.any(1) & (motion > STILL), g * motion / mean.clamp(min=STILL), g).clamp(1 / MOST, MOST)
+        new = torch.where(counts.any(1) & (motion > STILL), g * motion / mean.clamp(min=STILL), g).clamp(1 / MOST, MOST)
+        g, place = new, start + (new / g)[:, None, None] * (place - start)
     return g
 
 

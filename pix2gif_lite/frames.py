@@ -106,7 +106,8 @@ def sample_latents(
     names = names if order.interval is None else tuple(dict.fromkeys((*names, "full")))
     s_I, s_T, s_M = order.scales
     wanted, frames = order.rows, len(order.motions)
-    noises = FrameNoise(order.noise, E.shape[1:], len(order.sigmas), order.generator, E.device, frames)
+    draws = len(order.sigmas) - 1  # the start, and one for each step but the last
+    noises = FrameNoise(order.noise, E.shape[1:], draws, order.generator, E.device, frames)
     latents, flows, parts = [], [], chunks(len(wanted), order.at_once)
     for number, part in enumerate(parts):
         # 1. what each branch of the guidance hears and sees, flow and warp once

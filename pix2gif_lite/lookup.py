@@ -7,6 +7,8 @@ Flows are in cells of their own grid, float32, (B, 2, h, w), x then y. This file
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,15 +29,22 @@ def identity_grid(height: int, width: int, device: torch.device | str | None = N
 
 def to_sampling_grid(flow: Tensor) -> Tensor:
     """A displacement in cells (B, 2, h, w) as `grid_sample` coordinates (B, 2, h, w): -1 and 1 are the outer edges."""
-    _, _, h, w = flow.shape
-    place = identity_grid(h, w, flow.device) + flow  # (B, 2, h, w), cells
-    return to_coordinates(place.movedim(1, -1), h, w).movedim(-1, 1)
+    h, w = flow.shape[-2:]
+    return torch.addcmul(cell_centres(h, w, flow.device, flow.dtype), flow, flow.new_tensor([2 / w, 2 / h]).view(2, 1, 1))
+
+
+@functools.lru_cache(4)  # a moving slider asks for the same again and again
+def cell_centres(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Where each cell is, (2, height, width), x then y, as `grid_sample` coordinates. Not to be written to."""
+    with torch.inference_mode(False):  # whoever asks first: training may ask next
+        place = identity_grid(height, width, device).to(dtype).movedim(0, -1)
+        return to_coordinates(place, height, width).movedim(-1, 0).contiguous()
 
 
 def to_coordinates(place: Tensor, height: int, width: int) -> Tensor:
     """Places (..., 2) in cells of a grid, x then y, as `grid_sample` coordinates (..., 2).
 
-    Cell k of n has its centre at (2k + 1) / n - 1 (align_corners=False). The only place where units change.
+    Cell k of n has its centre at (2k + 1) / n - 1 (align_corners=False), so a cell is 2 / n wide. Here units change.
     """
     return (2 * place + 1) / place.new_tensor([width, height]) - 1
 

@@ -24,13 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .extension import extended
 from .lookup import warp
 from .reasons import reason
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
 EPSILON = 0.1  # px: much shorter errors of a flow count as squares do, and leave the gradient to the others
-REACH = 4  # px: so far at once does a flow go on beyond what moves
+AROUND = 0.25  # what a pixel around what moves counts in L_F: F is smooth there, but it is not looked at
 STILL = 0.25  # px: what moves less and is not exactly still is neither, for L_O
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
@@ -59,23 +60,19 @@ def flow_loss(flow: Tensor, exact: Tensor, beyond: int = 0) -> Tensor:
     """L_F (ours): mean end-point error of a flow (B, 2, h, w), in its cells, against the exact one (B, 2, S, S), in pixels.
 
     In pixels of S x S, over all pixels, rounded off at 0 (Charbonnier). Where the exact flow is NaN, unknown, or 0, nothing is
-    asked: an edge in the flow is what a network draws worst. `beyond`: so many pixels around what moves, in steps of
-    `REACH`, the flow is asked to go on as the exact one near by; for a look-up that knows from O where the thing ends.
+    asked: an edge in the flow is what a network draws worst. `beyond`: so many pixels around what moves the flow is asked to
+    go on (extension.py), and counts by `AROUND`; for a look-up that knows from O where the thing ends.
     """
     flow, side = flow.float(), exact.shape[-1]
     if flow.shape[-1] != side:
         flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
-    asked = (~exact.isnan() & (exact != 0)).any(dim=1, keepdim=True)
-    exact = torch.where(asked, exact, 0.0)
-    for _ in range(beyond // REACH):
-        around = torch.cat([asked.float(), exact], dim=1)
-        for window, pad in (((2 * REACH + 1, 1), (REACH, 0)), ((1, 2 * REACH + 1), (0, REACH))):
-            around = F.avg_pool2d(around, window, 1, pad)
-        near, total = around[:, :1], around[:, 1:]
-        exact = torch.where(asked, exact, total / near.clamp(min=1e-6))
-        asked = asked | (near > 1e-6)
+    moves = asked = (~exact.isnan() & (exact != 0)).any(dim=1, keepdim=True)
+    exact = torch.where(moves, exact, 0.0)
+    if beyond:
+        exact, asked = extended(exact, moves, beyond)
     error = torch.where(asked, flow - exact, 0.0)
-    return ((error.square().sum(dim=1) + EPSILON**2).sqrt() - EPSILON).mean()
+    error = (error.square().sum(dim=1, keepdim=True) + EPSILON**2).sqrt() - EPSILON
+    return torch.where(moves, error, AROUND * error).mean()
 
 
 def outline_loss(moving: Tensor, exact: Tensor) -> Tensor:

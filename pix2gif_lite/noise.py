@@ -20,7 +20,7 @@ class FrameNoise:
     that a seed means the same GIF on every device.
 
     kind    "shared": all frames get the same, however many there are; "independent": each has a generator of its own
-    count   how many a frame may ask for: the start and one for each step
+    count   how many a frame may ask for: the start, and one for each step that adds noise
     frames  how many frames there are
     """
 

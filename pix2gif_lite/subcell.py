@@ -124,7 +124,8 @@ class SubcellWarp(nn.Module):
         seen = self.choose[:-1](features)
         fine = enlarge(flow, self.choose[-1](seen), self.r)
         codes = self.unfold(latents)
-        outline = self.draw(F.silu(self.look(codes) + F.pixel_shuffle(self.guide(seen), self.r)))
+        outline = F.pixel_shuffle(self.guide(seen), self.r)
+        outline = self.draw(F.silu(outline.add_(self.look(codes)), inplace=True))
         moving = outline.float().sigmoid()
         if self.bodies is not None:
             as_bodies = self.bodies(fine, seen, warp(moving, fine).detach(), moving.detach())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2gif_lite.calibration import MOST, as_long_as, calibrated, corners_of, gain, lengths_at, read_at, scaled
+from pix2gif_lite.calibration import MOST, as_long_as, calibrated, corners_of, follow, gain, on_grid, read_at, scaled
 from pix2gif_lite.lookup import identity_grid, warp
 from pix2gif_lite.motion import find_corners, to_gray
 from pix2gif_lite.scenes import draw, sample_scenes
@@ -32,18 +32,21 @@ def test_maps_are_read_at_places_and_goes_on_beyond_the_edge() -> None:
     assert torch.allclose(read_at(grid, places), torch.tensor([[[3.0, 2.0], [4.25, 6.5], [0.0, 7.0]]]), atol=1e-4)
 
 
-def test_lengths_are_pixels_at_256_whatever_the_grid() -> None:
-    assert torch.allclose(lengths_at(steady(3, 4), CORNERS), torch.full((1, 3), 5 * 256 / 32), atol=1e-3)
-    wide = lengths_at(steady(3, 4, h=32, w=64), CORNERS)  # the measure's square is not the picture's
-    assert torch.allclose(wide, torch.full((1, 3), (12.0**2 + 32.0**2) ** 0.5), atol=1e-3)
+def test_corners_are_of_the_pictures_256_px_whatever_the_grid() -> None:
+    """Pixel q has its middle at q + 1/2, and so has a cell; the measure's square is not the picture's."""
+    start, pixels = on_grid(torch.tensor([[[0.0, 0.0], [255.0, 127.5]]]), steady(0, 0, h=32, w=64))
+    assert pixels.tolist() == [0.25, 0.125]
+    assert torch.allclose(start, torch.tensor([[[-0.375, -0.4375], [63.375, 15.5]]]))
 
 
 def test_a_corner_is_followed_to_where_the_flow_has_it_from() -> None:
-    """The flow of a zoom by 1.25 around the middle is -0.2 of the place: a corner 40 px away goes 10 px, not 8."""
+    """The flow of a zoom by 1.25 around the middle is -0.2 of the place: a corner 5 cells away goes 1.25 cells, not 1."""
     middle = 15.5
     flow = -0.2 * (identity_grid(32, 32) - middle)[None]
-    corner = torch.tensor([[[127.5 + 40.0, 127.5]]])
-    assert lengths_at(flow, corner).item() == pytest.approx(10, abs=0.05)
+    corner = torch.tensor([[[middle + 5, middle]]])
+    found = follow(flow, corner, corner, 4)
+    assert torch.allclose(found, torch.tensor([[[middle + 6.25, middle]]]), atol=0.01)
+    assert torch.allclose(follow(steady(3, 4), corner, corner, 1), corner - torch.tensor([3.0, 4.0]), atol=1e-5)
 
 
 @pytest.mark.parametrize(

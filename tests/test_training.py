@@ -499,7 +499,7 @@ def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     length = batch.flow.nan_to_num(0).square().sum(dim=1).sqrt().mean().item()
     assert flow_loss(torch.zeros(16, 2, 4, 4), batch.flow).item() == pytest.approx(length, rel=0.15)
     around = flow_loss(torch.zeros(16, 2, 4, 4), batch.flow, beyond=BEYOND)  # the learnt look-up wants it to go on
-    assert around > 2 * length and terms["flow"].item() == pytest.approx(around.item(), rel=0.05)
+    assert around > 1.5 * length and terms["flow"].item() == pytest.approx(around.item(), rel=0.05)
     known = ~batch.flow.isnan().any(dim=1)
     still, moving = (known & (batch.flow == 0).all(dim=1)).sum(), (known & (batch.flow.norm(dim=1) >= 0.25)).sum()
     says = torch.tensor(MOVES).sigmoid()  # that 95 % moves

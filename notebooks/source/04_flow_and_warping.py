@@ -171,7 +171,7 @@ print("by hand = package; whole shifts = torch.roll inside; zero flow = identity
 
 # %% [markdown]
 # ## The source
-# `to_coordinates` is the only place where units change.
+# Units change in `to_coordinates`; of a displacement, the difference of two places, only its $2 / n$ a cell is left.
 #
 # **Bilinear or bicubic.** The paper's WNet is bilinear. Between cells that is an average, and an average blurs. Our `warp` can look up
 # bicubically (16 neighbours, negative weights at the rim). Here a whole picture moves by half a cell, that is 2 px; the exact answer
