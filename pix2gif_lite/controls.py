@@ -75,10 +75,12 @@ class StudioControls:
         self.box.add_class("pix2gif-studio")
         self.gallery.add_class("pix2gif-gallery")
 
-    def start_at(self, values: Mapping[str, float]) -> None:
-        """Put some of the controls of `how` where the weights want them."""
+    def start_at(self, values: Mapping[str, float], fixed: Iterable[str] = ()) -> None:
+        """Put some of the controls of `how` where the weights want them, and hold those still that they leave no choice."""
         for name, value in values.items():
             self.how[name].value = value
+        for name in fixed:
+            self.how[name].disabled = True
 
     def suggest(self, captions: Iterable[str]) -> None:
         """One button a caption, which puts it into the caption box."""

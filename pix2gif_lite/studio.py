@@ -151,6 +151,11 @@ class Studio:
         names = {"steps": "sampling_steps", "s_T": "s_T", "s_I": "s_I"}
         return {ours: getattr(self.pipe.config, theirs) for ours, theirs in names.items()} if self.loaded else {}
 
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Of these, what the weights in memory leave no choice: distilled ones take no guidance, and few step counts."""
+        return ("steps", "s_T", "s_I") if self.loaded and self.pipe.config.distilled_steps is not None else ()
+
     def ideas(self, picture: str) -> tuple[str, ...]:
         """Captions that suit a picture."""
         return self._ideas.get(picture, IDEAS)

@@ -108,7 +108,7 @@ class GifStudio(StudioControls, Shown):
     def __init__(self, compute: Studio | None = None) -> None:
         self.compute = compute or Studio()
         super().__init__(_ipywidgets(), list(self.compute.pictures))
-        self.start_at(self.compute.defaults)
+        self.start_at(self.compute.defaults, self.compute.fixed)
         self.made: Made | None = None
         self.error, self._quiet, self._mark = "", False, f"pix2gif-{id(self):x}"
         self.worker = Newest(self._work, self._busy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
 from pix2gif_lite.casting import HELD_OUT_ACTIONS
 from pix2gif_lite.clips import read_frames
+from pix2gif_lite.controls import StudioControls
 from pix2gif_lite.gallery import gallery, suggestions
 from pix2gif_lite.lookup import warp
 from pix2gif_lite.pipeline import Pix2GifPipeline
@@ -160,6 +162,16 @@ def test_words_without_a_token_of_their_own_are_named(studio):
     made = studio.make(ask(studio, caption="a zyzzyva is rising", motions=(0, 25), steps=1))
     assert len(made.notes) == 2 and "25 is outside 2-20" in made.notes[0] and "zyzzyva" in made.notes[1]
     assert studio.make(ask(studio, caption="a a a", steps=1)).notes == []
+
+
+def test_distilled_weights_leave_no_choice_of_guidance_and_steps(studio):
+    turbo = Studio(Pix2GifPipeline.from_pretrained("lite-turbo"), scenes=1)
+    assert turbo.fixed == ("steps", "s_T", "s_I") and turbo.defaults == {"steps": 1, "s_T": 1.0, "s_I": 1.0}
+    assert studio.fixed == () == Studio(scenes=1).fixed
+    controls = StudioControls(ipywidgets, list(turbo.pictures))
+    controls.start_at(turbo.defaults, turbo.fixed)
+    assert [name for name, each in controls.how.items() if each.disabled] == ["s_T", "s_I", "steps"]
+    assert [controls.how[name].value for name in turbo.fixed] == [1, 1, 1]
 
 
 def test_a_warning_from_elsewhere_is_neither_swallowed_nor_taken_for_a_note(studio):

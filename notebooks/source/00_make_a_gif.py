@@ -53,7 +53,7 @@ from pix2gif_lite import Pix2GifPipeline
 from pix2gif_lite.studio import Studio
 from pix2gif_lite.widgets import Embedded, GifStudio
 
-pipe = Pix2GifPipeline.from_pretrained("lite")
+pipe = Pix2GifPipeline.from_pretrained("lite-turbo")
 
 # %% [markdown]
 # ## The idea
@@ -68,7 +68,8 @@ pipe = Pix2GifPipeline.from_pretrained("lite")
 # ## Slide
 # Pick a scene or upload a picture, and drag **motion**. While you drag, the stage shows the model's own frame for every place
 # of the slider that it has time for; when you let go, all frames are made, with the motion that was measured in them beside the
-# one you asked for.
+# one you asked for. The weights are `lite-turbo`: they answer in one step and need no guidance (notebook 12), so **s_T**, **s_I** and
+# **steps** stand still. Put `"lite"` in their place above, and you can move those as well.
 
 # %%
 studio = GifStudio(Studio(pipe))
