@@ -123,7 +123,7 @@ class Preset:
 # Lite learns from drawn scenes and moved photographs, whose exact flow is known: L_F, L_O. The mix by measurement: the card.
 LITE = Preset(
     name="lite",
-    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.02, "outline": 0.02, "smooth": 0.0},
+    loss_weights={"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "flow": 0.04, "outline": 0.02, "smooth": 0.0},
 )
 
 PAPER = Preset(

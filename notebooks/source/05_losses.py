@@ -109,10 +109,11 @@ Embedded(
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
 # Four more terms. $L_W$ is ours: it says directly what the warped latent should be. $L_F$ and $L_O$ are ours, too: drawn scenes know
-# their exact flow $F^*$, and inside a plain red star no colour tells where it came from. $L_F$ is asked of what moves and 8 pixels
-# beyond, where $F$ should go on as near by; $L_O$ asks $O$ (notebook 04) of each pixel's own place in the source whether it moves. GIFs
-# do not know their flow: for them both are left out. $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its
-# weight is 0 here, too.
+# their exact flow $F^*$, and inside a plain red star no colour tells where it came from. $L_F$ is asked of what moves and, at a
+# quarter of the weight, 8 pixels beyond, where $F$ should go on as a plane through what is near by (`extension.py`): what turns or grows
+# gets faster on the way out. $L_O$ asks $O$ (notebook 04) of each pixel's own place in the source whether it moves. GIFs do not know
+# their flow: for them both are left out. $L_S$ is drawn in the paper's Figure 4 and commented out in the authors' code; its weight is 0
+# here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
 # L_O = -\log \lvert O(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
 # $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
