@@ -136,4 +136,4 @@ class Bodies(nn.Module):
         own = self.shares(features)
         bodies = self.bodies(features, own * source)
         fitted = (own[:, :, None] * fit_bodies(flow, own * moving, self.r, bodies.hold)).sum(dim=1)
-        return flow + self.trust(features, own, bodies) * (fitted - flow)
+        return torch.lerp(flow, fitted, self.trust(features, own, bodies))

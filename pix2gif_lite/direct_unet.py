@@ -19,6 +19,7 @@ what is passed from block to block stays as it was: each block's share is rounde
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -56,9 +57,13 @@ def is_known(unet: nn.Module) -> bool:
     return all(type(m) in KNOWN for m in unet.modules()) and all(type(a.processor) is AttnProcessor2_0 for a in attentions)
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Does somebody see or change what goes through it: a hook, or a forward of its own, as an offload gives it?"""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+def is_watched(parts: Iterable[nn.Module]) -> bool:
+    """Does somebody see or change what goes through one of them: a hook, or a forward of its own, as an offload gives it?
+
+    Asked of hundreds at every prediction, so it looks where nn.Module keeps its attributes.
+    """
+    states = (part.__dict__ for part in parts)
+    return any(state["_forward_hooks"] or state["_forward_pre_hooks"] or "forward" in state for state in states)
 
 
 class DirectUNet(nn.Module):
@@ -91,7 +96,7 @@ class DirectUNet(nn.Module):
     def can_predict(self, x: Tensor) -> bool:
         """May this prediction go the shorter way?"""
         wanted = x.device.type == "cpu" and not (torch.is_grad_enabled() or self.unet.training)
-        return wanted and bool(self.parts) and not any(map(is_watched, self.parts))
+        return wanted and bool(self.parts) and not is_watched(self.parts)
 
     def forward(
         self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = False

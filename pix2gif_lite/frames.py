@@ -75,7 +75,7 @@ def encode_texts(
     texts = list(dict.fromkeys((NULL_PROMPT, *prompts, *([] if order.scales[2] is None else [order.caption]))))
     ids = tokenize(tokenizer, texts).to(like.device)
     weights = [weight.detach() for weight in text_encoder.parameters()]
-    if text_encoder.training or any(map(is_watched, text_encoder.modules())):  # an offload moves its weights
+    if text_encoder.training or is_watched(text_encoder.modules()):  # an offload moves its weights
         kept = None
     key = ids.cpu().numpy().tobytes(), *map(state_of, weights)
     if kept is None or (known := kept.get(key)) is None:

@@ -148,7 +148,8 @@ class Live:
             try:
                 yield
             finally:
-                self.pipe.maybe_free_model_hooks()
+                if getattr(self.pipe, "_all_hooks", None):  # else nothing is to be freed, and to find that out takes 0.4 ms
+                    self.pipe.maybe_free_model_hooks()
 
     def _order(
         self,

@@ -77,7 +77,7 @@ class OnePicture(nn.Module):
 
     def _way(self, x: Tensor) -> FlowNet:
         """The copy that remembers, or the network itself: with gradients, on a GPU, or where somebody watches."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or self.net.training or any(map(is_watched, self._parts)):
+        if x.device.type != "cpu" or torch.is_grad_enabled() or self.net.training or is_watched(self._parts):
             return self.net
         if not self._copy:
             self._copy = (remembering(self.net),)

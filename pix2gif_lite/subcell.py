@@ -42,9 +42,9 @@ def enlarge(flow: Tensor, logits: Tensor, r: int) -> Tensor:
     softmax, so that no place moves further than some neighbour. Beyond the edge the flow goes on.
     """
     B, _, h, w = flow.shape
-    shares = logits.float().view(B, 1, 9, r, r, h, w).softmax(dim=2)
-    around = F.unfold(F.pad(r * flow.float(), (1, 1, 1, 1), mode="replicate"), kernel_size=3).view(B, 2, 9, 1, 1, h, w)
-    fine = (shares * around).sum(dim=2)  # (B, 2, r, r, h, w)
+    shares = logits.float().view(B, 1, 9, r * r, h * w).softmax(dim=2)  # few dimensions: the product is twice as fast
+    around = F.unfold(F.pad(r * flow.float(), (1, 1, 1, 1), mode="replicate"), kernel_size=3).view(B, 2, 9, 1, h * w)
+    fine = (shares * around).sum(dim=2).view(B, 2, r, r, h, w)
     return fine.permute(0, 1, 4, 2, 5, 3).reshape(B, 2, h * r, w * r)
 
 
@@ -142,7 +142,7 @@ class SubcellWarp(nn.Module):
         plain = plain + F.avg_pool2d(stay, self.r).to(plain.dtype) * (latents - plain)
         codes = places.codes.expand(len(latents), -1, -1, -1)
         moved = warp(codes, places.flow)
-        moved = moved + stay.to(moved.dtype) * (codes - moved)
+        moved = torch.lerp(moved, codes, stay.to(moved.dtype))
         outlines = F.pixel_unshuffle(torch.cat([places.moving, places.arriving], dim=1), self.r).to(moved.dtype)
         cells = self.fold[:2](moved) + self.compare(plain) + self.moves(outlines)
         learnt = self.fold[2:](cells).to(plain.dtype)
