@@ -101,7 +101,11 @@ if CPU:
         batch_size=16,
         warmup_steps=20,
     )
-    chosen, count, every = {"subjects": ("balloon", "rocket"), "actions": ("rise", "fall")}, 192, 20
+    chosen, count, every = (
+        {"subjects": ("balloon", "rocket"), "actions": ("rise", "fall")},
+        192 if (MINUTES or 1) >= 1 else 96,
+        20,
+    )
 else:
     preset, chosen, count, every = LITE, {}, 4000, 500
 
@@ -425,7 +429,12 @@ def train_pocket(steps, factor=1):  # compute
     mine, out = copy.deepcopy(untrained), OUT / f"pocket-{steps}-{factor}"
     start, curve, began = mine.eval().measure()["val_loss"], [], time.perf_counter()
     budget = plain | {"steps": steps, "learning_rate": 2e-3 * factor, "mixed_precision": "auto"}
-    looking = {"callback": lambda state: curve.append((state["step"], state["val_loss"])), "callback_every": 10, "log_every": 1}
+    often = 10 if steps < 40 else 20
+    looking = {
+        "callback": lambda state: curve.append((state["step"], state["val_loss"])),
+        "callback_every": often,
+        "log_every": 1,
+    }
     try:
         fit(mine, Run(out=out, **budget, **looking), {})
     except FloatingPointError as error:

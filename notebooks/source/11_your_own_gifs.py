@@ -280,6 +280,7 @@ Embedded(sheet.quantize(256), alt="A pair, the same pair mirrored with the mirro
 # leave out of the mix on purpose.
 
 # %%
+import os
 from functools import partial
 
 from transformers.utils import logging
@@ -312,7 +313,8 @@ def warp_losses(p):  # {name: (L_W, L_W of no warp at all)}
 
 
 mix = {"data": DATA, "mix": {"gifs": 0.5, "scenes": 0.5}, "scenes": 80, "targets": 2, "held_out": 0}
-pace = {"steps": 80, "batch_size": 12, "learning_rate": 8e-4, "warmup_steps": 5, "ema_decay": 0.8}
+STEPS = int(os.environ.get("PIX2GIF_TAUGHT_STEPS", 80))
+pace = {"steps": STEPS, "batch_size": 12, "learning_rate": 8e-4, "warmup_steps": 5, "ema_decay": 0.8}
 summary = train_model(preset, WORK / "taught", init="lite", only="warp", progress_bar=False, **mix, **pace)
 parts = {name: load_component(WORK / "taught", name) for name in ("text_encoder", "motion_embedding", "flow_net")}
 taught = Pix2GifPipeline.from_pretrained("lite", **parts)
@@ -429,8 +431,6 @@ print(inspect.getsource(Mixture.pick))
 # sampling is the paper's: Euler ancestral, $s_T = 7.5$, $s_I = 1.8$, three predictions a step.
 
 # %%
-import os
-
 from pix2gif_lite.presets import PAPER
 from pix2gif_lite.small_parent import write_small_parent
 
