@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
 os.environ.setdefault("PIX2GIF_MINUTES", "0.4")  # of notebook 07's training, which by itself takes 1.4
 os.environ.setdefault("PIX2GIF_TURBO_STEPS", "4")  # of notebook 12's student, which by itself takes 40
-os.environ.setdefault("PIX2GIF_TAUGHT_STEPS", "48")  # of notebook 11's swirl, which by itself takes 80
+os.environ.setdefault("PIX2GIF_TAUGHT_STEPS", "64")  # of notebook 11's swirl, which by itself takes 80
 if os.environ["PIX2GIF_PROFILE"] == "cpu":  # as many notebooks as cores run at once, and a second thread each would mostly wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # and threads that wait must not spin
