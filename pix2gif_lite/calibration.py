@@ -26,7 +26,7 @@ from .warping import FlowPyramid, Places
 
 MOST = 1.25  # the largest factor: what asks for more was not understood
 FOLLOWED = (2, 2)  # steps in which corners are followed to where they go, before each correction of the factor
-AROUND = torch.tensor([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])  # places around one
+NEIGHBOURS = torch.tensor([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])  # places around one
 
 
 def corners_of(pictures: Iterable[Any]) -> Tensor:
@@ -74,8 +74,8 @@ def gain(flows: FlowPyramid, corners: Tensor, motion: Tensor) -> Tensor:
     known = ~corners.isnan().any(dim=-1)
     start, pixels = on_grid(corners.nan_to_num(), flow)
     if flows.places is not None:  # a corner sits on an edge, half in and half out: within a place of what moves
-        around = (start.round()[:, :, None] + AROUND.to(flow.device)).flatten(1, 2)
-        known &= (read_at(flows.places.moving.float(), around).unflatten(1, (-1, len(AROUND))) > 0.5).any(2)[..., 0]
+        around = (start.round()[:, :, None] + NEIGHBOURS.to(flow.device)).flatten(1, 2)
+        known &= (read_at(flows.places.moving.float(), around).unflatten(1, (-1, len(NEIGHBOURS))) > 0.5).any(2)[..., 0]
     g, place = torch.ones_like(motion), start
     for times in FOLLOWED:
         place = follow(g[:, None, None, None] * flow, start, place, times)

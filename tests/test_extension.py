@@ -51,11 +51,12 @@ def test_one_pixel_a_line_and_nothing() -> None:
 
 
 def test_a_flow_that_turns_is_right_beyond_its_outline_too() -> None:
-    """L_F of the turn itself is 0 up to the corners' share; of one that is 1 px off around alone, a quarter of that ring."""
+    """L_F of the turn itself is 0, around its outline too; of a flow that is 1 px off there alone, a quarter of that ring."""
     turn = plane(torch.tensor([[[-4.0, 0, 0.2], [6, -0.2, 0]]]), 64, 64)
     moves = block(20, 40, 20, 40, 64, 64)
     exact = turn * moves
     assert flow_loss(turn, exact).item() == pytest.approx(0, abs=1e-6)
+    assert flow_loss(turn, exact, beyond=8).item() == pytest.approx(0, abs=1e-4)
     ring = block(12, 48, 12, 48, 64, 64) & ~moves
     level = torch.tensor([3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
     off = level + ring * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)

@@ -35,7 +35,7 @@ from pix2gif_lite.latent_cache import (
     write_shard,
 )
 from pix2gif_lite.lookup import warp
-from pix2gif_lite.losses import flow_loss
+from pix2gif_lite.losses import AROUND, flow_loss
 from pix2gif_lite.mixture import FAMILIES, Mixture, Pick
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.model_job import ModelJob
@@ -497,9 +497,10 @@ def test_the_flow_loss_is_of_pairs_whose_flow_is_known(vae, tmp_path):
     batch = job.batch(range(16))
     terms = job(batch)
     length = batch.flow.nan_to_num(0).square().sum(dim=1).sqrt().mean().item()
-    assert flow_loss(torch.zeros(16, 2, 4, 4), batch.flow).item() == pytest.approx(length, rel=0.15)
+    inside = flow_loss(torch.zeros(16, 2, 4, 4), batch.flow)
+    assert inside.item() == pytest.approx(length, rel=0.15)
     around = flow_loss(torch.zeros(16, 2, 4, 4), batch.flow, beyond=BEYOND)  # the learnt look-up wants it to go on
-    assert around > 1.5 * length and terms["flow"].item() == pytest.approx(around.item(), rel=0.05)
+    assert inside + (around - inside) / AROUND > 2 * length and terms["flow"].item() == pytest.approx(around.item(), rel=0.05)
     known = ~batch.flow.isnan().any(dim=1)
     still, moving = (known & (batch.flow == 0).all(dim=1)).sum(), (known & (batch.flow.norm(dim=1) >= 0.25)).sum()
     says = torch.tensor(MOVES).sigmoid()  # that 95 % moves
