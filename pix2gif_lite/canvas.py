@@ -103,8 +103,10 @@ def explained(frame: Tensor, decoded: Tensor, flow: Tensor) -> Tensor:
     frame and decoded D(E(source)): (1, 3, h, w), before enlarging; flow as in `add_detail`.
     """
     (height, width), (h, w) = frame.shape[-2:], flow.shape[-2:]
-    flow = tf.interpolate(flow.float(), (height, width), mode="bilinear", align_corners=False)
-    flow = flow * flow.new_tensor([width / w, height / h])[:, None, None]  # cells -> pixels
+    flow = flow.float()
+    if (h, w) != (height, width):
+        flow = tf.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
+        flow = flow * flow.new_tensor([width / w, height / h])[:, None, None]  # cells -> pixels
     unlike = (frame.float() - warp(decoded.float(), flow)).abs().amax(1, keepdim=True)
     unlike = largest_around(unlike)  # an edge is wrong on both of its sides
     return ((UNLIKE - unlike) / (UNLIKE - LIKE)).clamp(0, 1)

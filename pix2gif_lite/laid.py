@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,24 +55,19 @@ class LaidConv:
         return torch.ops.mkldnn._convolution_pointwise(x.to(self.inside), weight, self._bias, *self._how, "none", [], "")
 
 
-def with_laid(net: nn.Module, inside: torch.dtype | None = None) -> nn.Module:
-    """A copy of a network, of the same weights, with its convolutions laid; each answers in the dtype that it is given.
-
-    For `inside` see `LaidConv`. A copy without a difference where convolutions cannot be laid.
-    """
+def with_laid(net: nn.Module) -> nn.Module:
+    """A copy of a network, of the same weights, with its convolutions laid; without a difference where they cannot be."""
     net = copy.deepcopy(net, {id(each): each for each in (*net.parameters(), *net.buffers())})
     for part in net.modules() if can_lay() else ():
         if type(part) is nn.Conv2d and part.padding_mode == "zeros" and isinstance(part.padding, tuple):
-            part.forward = _answering(LaidConv(part, inside))
+            part.forward = LaidConv(part)
     return net
-
-
-def _answering(conv: LaidConv) -> Callable[[Tensor], Tensor]:
-    return lambda x: conv(x).to(x.dtype)
 
 
 def laid(module: nn.Module, inside: torch.dtype | None = None) -> Any:
     """A module as plain objects of the same names: its convolutions laid, see there for `inside`, all else as it is."""
+    if module is None:  # a block without attention
+        return None
     if isinstance(module, nn.ModuleList):
         return [laid(part, inside) for part in module]
     if isinstance(module, nn.Conv2d):

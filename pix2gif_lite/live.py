@@ -28,13 +28,13 @@ from .branches import make_branches
 from .calibration import corners_of
 from .canvas import lost_detail, to_pil, to_source
 from .diffusion import alphas_cumprod, sigmas_for
+from .direct_decoder import DirectDecoder
 from .direct_unet import DirectUNet
 from .distilled import check_distilled
 from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
 from .guidance import needed_predictions
 from .hardware import choose_precision, out_of_memory
 from .kept import Kept
-from .laid import with_laid
 from .one_picture import OnePicture
 from .pipeline import ADVICE, Pix2GifPipeline
 from .png import packed
@@ -66,7 +66,7 @@ class Way(NamedTuple):
     """From z_W to a picture: what may round where nobody sees it. The warp may not: half a place is an edge elsewhere."""
 
     unet: DirectUNet
-    vae: AutoencoderKL
+    vae: AutoencoderKL | DirectDecoder
 
     @property
     def inside(self) -> torch.dtype | None:
@@ -89,7 +89,7 @@ class Live:
         unet, vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
         self._exact = Way(DirectUNet(unet, fixed=True), vae)
         rounded = DirectUNet(unet, fixed=True, inside=torch.bfloat16)
-        self._rounded = Way(rounded, vae if bfloat16 else with_laid(vae, torch.bfloat16))
+        self._rounded = Way(rounded, vae if bfloat16 else DirectDecoder(vae, torch.bfloat16))
         if self.model.uses_warp:
             self.model.flow_net = OnePicture(pipe.flow_net)
         self._alphas_cumprod, self._sigmas = alphas_cumprod(pipe.config), {}

@@ -40,11 +40,12 @@ class SameAgain:
         return last[2]
 
 
-def remembering(net: nn.Module) -> nn.Module:
-    """A copy of a network, of the same weights, whose parts each remember their last answer."""
+def remembering(net: FlowNet) -> FlowNet:
+    """A copy of a network, of the same weights, whose parts and whose look-up's parts each remember their last answer."""
     net = with_laid(net)
-    for part in list(net.modules())[1:]:
-        part.forward = SameAgain(part.forward)
+    for owner in filter(None, (net, net.subcell)):
+        for part in owner.children():  # not theirs: what a sequence made is remembered as a whole, and looking takes time
+            part.forward = SameAgain(part.forward)
     return net
 
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from pix2gif_lite import live as module
 from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
+from pix2gif_lite.direct_decoder import DirectDecoder
 from pix2gif_lite.kept import Kept
-from pix2gif_lite.laid import with_laid
 from pix2gif_lite.live import Live
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
@@ -239,7 +239,7 @@ def test_d_that_rounds_decodes_nearly_the_same(pipe, picture):
     z = pipe.encode(picture)
     with torch.no_grad():
         exact, half = pipe.vae.decode(z).sample, copy.deepcopy(pipe.vae).bfloat16().decode(z.bfloat16()).sample.float()
-        found = [with_laid(pipe.vae, inside).decode(z).sample for inside in (None, torch.bfloat16)]
+        found = [DirectDecoder(pipe.vae, inside).decode(z).sample for inside in (None, torch.bfloat16)]
     apart = [float((each - exact).abs().mean()) for each in (*found, half)]
     assert apart[0] < 1e-6 and 1e-5 < apart[1] < apart[2] < 0.1 * float(exact.std())
     assert found[1].dtype == torch.float32 and pipe.vae.decode(z).sample.dtype == torch.float32
