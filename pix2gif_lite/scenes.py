@@ -7,6 +7,7 @@ paper's own measure (Alg. 1): see `calibrate`.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from .presets import MOTION_MAX, MOTION_SIZE
 PROBES = (3, 7, 11, 15, 17, 20)  # motions at which `readable` tries the ruler
 SPLITS = ("train", "val", "test", "test_pairs", "test_open")
 AS_DRAWN = ("train", "test_pairs")  # whose scenes stay, readable or not
+REMEMBERED = 5_000  # scenes, and which of them are readable: a kilobyte each
 SEARCHED = 20_000  # scenes looked through for the next one of the chosen subjects and actions
 
 
@@ -69,6 +71,7 @@ class Frame(NamedTuple):
     moving: Tensor  # (B, 1, S, S) bool: pixels covered by something that moves, now or at rest
 
 
+@functools.lru_cache(REMEMBERED)  # asked for again, it is calibrated
 def _scene(split: str, seed: int, index: int, attempt: int = 0) -> Scene:
     rng = random.Random(f"pix2gif-lite scene {split} {seed} {index} {attempt}")
     backdrop, actors = cast(rng, split)
@@ -141,6 +144,7 @@ def scenes_where(count: int, split: str, fits: Callable[[Scene], bool], what: st
     return found
 
 
+@functools.lru_cache(REMEMBERED)
 def readable(scene: Scene, tolerance: float = 1.0) -> bool:
     """Whether Alg. 1 reads the scene's exact frames at PROBES to within `tolerance` pixels, root mean square.
 

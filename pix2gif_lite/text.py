@@ -91,8 +91,12 @@ def default_corpus(captions: Iterable[str]) -> list[str]:
     Common English comes from two offline sources: `EVERYDAY` above, and the language reference that ships inside Python
     (`pydoc_data.topics`, absent from a few minimal Pythons, then left out).
     """
-    corpus = [str(caption) for caption in captions]
-    corpus += [f"The optical flow is {number_word(k)}." for k in range(NUMBERS)]
+    return [*map(str, captions), *_without_captions()]
+
+
+@functools.cache
+def _without_captions() -> tuple[str, ...]:
+    corpus = [f"The optical flow is {number_word(k)}." for k in range(NUMBERS)]
     corpus += [EVERYDAY] * 200  # often enough that every one of these words becomes a single token
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
@@ -101,7 +105,7 @@ def default_corpus(captions: Iterable[str]) -> list[str]:
     for name in sorted(topics):
         prose = " ".join(topics[name].split())
         corpus += re.findall(r"[A-Za-z][A-Za-z ,]{20,}[a-z]\.", prose)  # whole sentences of words, no code or tables
-    return corpus
+    return tuple(corpus)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, tokens: int = 77) -> PreTrainedTokenizerFast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pix2gif_lite.live_bytes import IN_FLOAT32, IN_HALF, LikeGPU, LiveBytes
 from pix2gif_lite.memory import GIB, MARGIN, MODES, adamw_bytes, fits, main, sampling_table, training_bytes
 from pix2gif_lite.model import Pix2GifModel, build_unet
 from pix2gif_lite.model_job import ModelJob
-from pix2gif_lite.presets import PAPER, TINY
+from pix2gif_lite.presets import PAPER, TINY, get_preset
 from pix2gif_lite.pretrained import build_components, build_flow_net
 
 UNET, NEW_CHANNELS = 859_520_964, 320 * 8 * 9  # Stable Diffusion v1.5's, and conv_in's weights for 12 channels instead of 4
@@ -277,14 +278,16 @@ def test_sampling_holds_half_weights_and_more_for_larger_pictures():
         sampling_bytes(TINY, 100)
 
 
-def test_the_printed_tables_are_what_the_functions_return(capsys):
+def test_the_printed_tables_are_what_the_functions_return(capsys, monkeypatch):
+    counted_once = functools.cache(lambda name, *how: training_bytes(get_preset(name), *how))
+    monkeypatch.setattr(memory, "training_bytes", lambda preset, *how: counted_once(preset.name, *how))
     assert main(["--preset", "tiny", "--micro-batch", "2", "--devices", "2"]) == 0
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[:2] for row in rows] == [[mode, "2"] for mode in MODES]
     for mode, micro_batch, *parts, card in rows:
-        need = training_bytes(TINY, mode, int(micro_batch), 2)
+        need = counted_once("tiny", mode, int(micro_batch), 2)
         weights, gradients = need.trained + need.frozen, need.gradients + need.buckets
         counted = (weights, gradients, need.optimizer, need.average, need.activations, need.total)
         assert parts == [f"{part / GIB:.2f}" for part in counted]

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "pix2gif_lite"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py")
 THIRD_PARTY = {
-    "torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "PIL", "cv2", "imageio", "tqdm",
+    "torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "PIL", "cv2", "tqdm",
     "inflect", "huggingface_hub", "psutil", "torchmetrics",
 }  # fmt: skip
 OPTIONAL = {  # imported lazily, and only there
