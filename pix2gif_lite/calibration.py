@@ -105,9 +105,9 @@ def as_long_as(flows: FlowPyramid, exact: Tensor) -> FlowPyramid:
     with torch.no_grad():
         flow, side = flows.finest.float(), exact.shape[-1]
         flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
-        wanted = exact.nan_to_num().norm(dim=1)  # (B, S, S)
+        wanted, made = (torch.hypot(*each.unbind(1)) for each in (exact.nan_to_num(), flow))  # (B, S, S); a norm is slower
         moves = wanted > STILL * side / MOTION_SIZE
-        lengths = [(moves * each).sum((1, 2)) for each in (wanted, flow.norm(dim=1))]
+        lengths = [(moves * each).sum((1, 2)) for each in (wanted, made)]
         g = torch.where(moves.any(2).any(1), lengths[0] / lengths[1].clamp(min=1e-6), 1.0).clamp(1 / MOST, MOST)
     return scaled(flows, g)
 

@@ -259,3 +259,13 @@ def test_an_mp4_without_pyav_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"An mp4 needs PyAV: run `pip install 'pix2gif-lite\[video\]'`\."):
         save_animation(BALLS, tmp_path / "a.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shared_palette_holds_each_colour_once():
+    """Else Pillow compares all with all, for every frame."""
+    frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "teal", "white")]
+    shared = gifs._with_global_palette(frames)
+    found = shared[0].getpalette()
+    colours = list(zip(found[::3], found[1::3], found[2::3], strict=True))
+    assert len(colours) == len(set(colours)) <= 4 and set(colours) >= {(255, 0, 0), (0, 128, 128), (255, 255, 255)}
+    assert [frame.convert("RGB").getpixel((0, 0)) for frame in shared] == [frame.getpixel((0, 0)) for frame in frames]
