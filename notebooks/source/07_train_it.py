@@ -101,11 +101,8 @@ if CPU:
         batch_size=16,
         warmup_steps=20,
     )
-    chosen, count, every = (
-        {"subjects": ("balloon", "rocket"), "actions": ("rise", "fall")},
-        192 if (MINUTES or 1) >= 1 else 96,
-        20,
-    )
+    chosen = {"subjects": ("balloon", "rocket"), "actions": ("rise", "fall")}
+    count, every = 192 if (MINUTES or 1) >= 1 else 96, 20
 else:
     preset, chosen, count, every = LITE, {}, 4000, 500
 
