@@ -14,6 +14,7 @@ import re
 import secrets
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -192,20 +193,20 @@ def test_dragging_shows_the_models_frames_and_the_last_is_the_last_asked(studio)
     pictures = [Image.open(io.BytesIO(base64.b64decode(each["src"].split(",")[1]))) for each in frames]
     assert len({picture.tobytes() for picture in pictures}) == len(frames) and pictures[0].size == (256, 256)
     assert seen[-1]["src"].startswith("data:image/gif")
-    studio.press("motion", "ArrowLeft")
-    studio.page.wait_for_function("window.stages.some(s => s.words.includes('the frame of 18 px'))")
-    shown = next(s for s in studio.page.evaluate("window.stages") if "the frame of 18 px" in s["words"])
-    made = float(re.search(r"made in (\d+) ms", shown["words"])[1])
-    whole = shown["time"] - studio.page.evaluate("window.pressed")
+    made, whole = [], []
+    for m, places in ((18, 1), (17, 1), (15, 2), (13, 2)):  # of 16 and 14 there are GIFs already, and those are shown at once
+        studio.press("motion", *["ArrowLeft"] * places)
+        studio.page.wait_for_function(f"window.stages.some(s => s.words.includes('the frame of {m} px'))")
+        shown = next(s for s in studio.page.evaluate("window.stages") if f"the frame of {m} px" in s["words"])
+        made.append(float(re.search(r"made in (\d+) ms", shown["words"])[1]))
+        whole.append(shown["time"] - studio.page.evaluate("window.pressed"))
+        studio.gif(f", {m}], ")
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    record = {
-        "whole_ms": round(whole),
-        "made_ms": made,
-        "browser_and_kernel_ms": round(whole - made),
-        "frames_dragged": motions,
-    }
+    share = statistics.median(a - b for a, b in zip(whole, made, strict=True))
+    record = {"whole_ms": round(statistics.median(whole)), "made_ms": statistics.median(made)}
+    record |= {"browser_and_kernel_ms": round(share), "moves": len(made), "frames_dragged": motions}
     (ARTIFACTS / "browser-live.json").write_text(json.dumps(record) + "\n")
-    assert whole >= made
+    assert share > 0
     studio.photograph("dragged")
 
 
