@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from .bench_cold import cold_start
 from .bench_growth import growth, growth_figure
-from .bench_live import slider_moves
+from .bench_live import over, slider_moves
 from .bench_parts import Parts
 from .bench_plan import FULL, QUICK, Plan
 from .bench_quality import Judge
@@ -121,7 +121,11 @@ def run(
         moves |= {} if own else {f"{SHOWN}_undistilled": (pipe, shown, False)}
 
         def sliders() -> dict[str, Any]:
-            return {name: slider_moves(who, what, caption, plan.moves, half) for name, (who, what, half) in moves.items()}
+            def one_round() -> dict[str, Any]:
+                return {name: slider_moves(who, what, caption, plan.moves, half) for name, (who, what, half) in moves.items()}
+
+            rounds = [one_round() for _ in range(plan.rounds)]
+            return {name: over([each[name] for each in rounds]) for name in moves}
 
         results["slider"] = part("slider", sliders)
         results["slider_ms"] = results["slider"][str(SHOWN)]["ms"]

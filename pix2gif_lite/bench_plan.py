@@ -19,7 +19,8 @@ class Plan:
     slow_repeats: int = 5  # of rows of 12 steps and more, and of what grows
     short: tuple[int, int] | None = None  # steps that are run in place of 12 or 100; None: all of them
     quality_steps: int | None = None  # at most so many for the judged frames
-    moves: int = 20  # of the slider
+    moves: int = 20  # of the slider, each kind of them after the others, so often:
+    rounds: int = 5
     starts: int = 5  # fresh processes
     training_steps: int = 12
     clips: int = 3
@@ -37,6 +38,7 @@ QUICK = Plan(
     short=(1, 2),
     quality_steps=12,
     moves=5,
+    rounds=3,
     starts=2,
     training_steps=5,
     clips=2,  # one for each core of two

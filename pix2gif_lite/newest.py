@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from .hardware import let_helpers_go
+
 LINGER = 5  # s a thread waits for more before it ends: starting one costs more than waiting, and none is to be left behind
 
 
@@ -49,6 +51,7 @@ class Newest:
 
     def submit(self, item: Any) -> None:
         """Do this next, instead of whatever waits or is being done."""
+        let_helpers_go()  # of a cell that has computed before, and does not now
         with self._turn:
             if not self.busy:
                 self.changed(True)
@@ -93,6 +96,7 @@ class Newest:
             except Exception:  # the next item must find the thread alive
                 traceback.print_exc()
             finally:
+                let_helpers_go()
                 with self._turn:
                     self._working = False
                     if not self._slot:

@@ -14,7 +14,7 @@ from pix2gif_lite import bench_timing
 from pix2gif_lite.bench import load, parts_apart, ratios, run
 from pix2gif_lite.bench_cold import _run, peak_memory
 from pix2gif_lite.bench_growth import spread_motions
-from pix2gif_lite.bench_live import slider_moves
+from pix2gif_lite.bench_live import over, slider_moves
 from pix2gif_lite.bench_plan import Plan
 from pix2gif_lite.bench_report import bench_markdown
 from pix2gif_lite.bench_timing import Timed, operations, slope, timed
@@ -30,6 +30,7 @@ SMALL = Plan(
     short=(1, 2),
     quality_steps=2,
     moves=2,
+    rounds=1,
     starts=0,
     training_steps=3,
     clips=1,
@@ -206,6 +207,11 @@ def test_a_process_that_fails_says_why():
 def test_moves_are_of_different_motions(pipe, picture, moves):
     with pytest.raises(ValueError, match=f"{moves} moves cannot be timed: give 1 to 20"):
         slider_moves(pipe, picture, "a balloon", moves)
+
+
+def test_several_rounds_are_one_figure():
+    rounds = [{"ms": ms, "slowest_ms": 2 * ms, "first_ms": 9, "bytes": 5, "moves": 20} for ms in (30, 90, 28)]
+    assert over(rounds) == {"ms": 30, "slowest_ms": 180, "first_ms": 9, "bytes": 5, "moves": 60}
 
 
 def test_weights_that_are_the_wrong_kind(folders):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import psutil
 import pytest
 import torch
@@ -85,3 +89,25 @@ def test_memory_in_use_is_this_process_s():
     after = memory_in_use("cpu")
     assert 0.9 * held.nbytes < after - before < 1.5 * held.nbytes
     assert before < after < psutil.virtual_memory().total
+
+
+def test_a_threads_helpers_go_and_come_back():
+    """Counted as the system counts them, in a process of its own: other tests' threads come and go."""
+    code = """
+import os, torch
+from pix2gif_lite.hardware import _openmp_pause, let_helpers_go
+torch.set_num_threads(2)
+alive = lambda: len(os.listdir("/proc/self/task"))
+before = alive()
+a = torch.ones(1 << 20)
+sums = [float((a + a).sum())]
+with_helper = alive()
+let_helpers_go()
+without = alive()
+sums.append(float((a + a).sum()))
+print(with_helper - before, with_helper - without, alive() - without, sums[0] == sums[1], _openmp_pause() is not None)
+"""
+    where = {"env": os.environ | {"OMP_NUM_THREADS": "2"}, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", code], **where)
+    *counted, same, gnu = done.stdout.split()
+    assert same == "True" and (counted == ["1", "1", "1"] if gnu == "True" else counted[1] == "0")
