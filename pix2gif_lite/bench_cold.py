@@ -40,7 +40,7 @@ def peak_memory() -> int:
 
 
 def cold_start(weights: str, starts: int = 5) -> dict[str, Any]:
-    """Medians of so many fresh processes, after one that warms the disk's cache (0: that one's own figures):
+    """Medians of so many fresh processes, after one that warms the disk's cache:
 
     import_s       `import pix2gif_lite`, inside
     python_s       a process that does it, from outside
@@ -51,8 +51,8 @@ def cold_start(weights: str, starts: int = 5) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         make = ["--weights", weights, "--out", str(Path(folder) / "out.gif")]
-        imports = [_run(IMPORT) for _ in range(1 + starts)][-max(1, starts) :]
-        gifs = [_run(FIRST_GIF, *make) for _ in range(1 + starts)][-max(1, starts) :]
+        imports = [_run(IMPORT) for _ in range(1 + starts)][1:]
+        gifs = [_run(FIRST_GIF, *make) for _ in range(1 + starts)][1:]
     return {
         "import_s": statistics.median(float(said[-1]) for said, _ in imports),
         "python_s": statistics.median(seconds for _, seconds in imports),

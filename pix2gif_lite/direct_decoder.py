@@ -20,7 +20,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from .autoencoder import PatchAutoencoderKL
-from .direct_unet import conv, group_norm, is_watched, resnet
+from .direct_unet import conv, enlarged, group_norm, is_watched, resnet
 from .laid import can_lay, laid
 
 KNOWN = {Decoder, blocks.UNetMidBlock2D, blocks.UpDecoderBlock2D, ResnetBlock2D, Upsample2D}
@@ -41,7 +41,7 @@ class DirectDecoder(nn.Module):
     def __init__(self, vae: AutoencoderKL, inside: torch.dtype | None = None) -> None:
         super().__init__()
         self.vae, self.inside = vae, inside
-        self.parts = (vae, *vae.decoder.modules()) if is_known(vae) and can_lay() else ()
+        self.parts = tuple(vae.modules()) if is_known(vae) and can_lay() else ()
         self._laid: Any = None
 
     @property
@@ -56,8 +56,7 @@ class DirectDecoder(nn.Module):
         if plain or not self.parts or is_watched(self.parts):
             return vae.decode(z)
         if self._laid is None:
-            after = vae.post_quant_conv
-            self._laid = laid(vae.decoder, self.inside), None if after is None else laid(after, self.inside)
+            self._laid = laid(vae.decoder, self.inside), laid(vae.post_quant_conv, self.inside)
         folded = decode(*self._laid, z.contiguous(memory_format=torch.channels_last))
         return DecoderOutput(sample=F.pixel_shuffle(folded, vae.config.get("patch", 1)))
 
@@ -70,6 +69,5 @@ def decode(decoder: Any, after: Any | None, z: Tensor) -> Tensor:
     for block in decoder.up_blocks:
         for part in block.resnets:
             x = resnet(part, x)
-        if block.upsamplers is not None:
-            x = conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest")).to(z.dtype)
+        x = enlarged(block, x)
     return conv(decoder.conv_out, F.silu(group_norm(decoder.conv_norm_out, x), inplace=True)).to(z.dtype)

@@ -149,8 +149,7 @@ def predict(unet: Any, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
             x = resnet(part, torch.cat([x, seen.pop()], dim=1), time)
             if hasattr(block, "attentions"):
                 x = transformer(block.attentions[k], x, text)
-        if block.upsamplers is not None:
-            x = conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest")).to(kind)
+        x = enlarged(block, x)
     return conv(unet.conv_out, F.silu(group_norm(unet.conv_norm_out, x), inplace=True))
 
 
@@ -161,6 +160,13 @@ def resnet(block: ResnetBlock2D, x: Tensor, time: Tensor | None = None) -> Tenso
         h += linear(block.time_emb_proj, time)[:, :, None, None]
     h = conv(block.conv2, F.silu(group_norm(block.norm2, h), inplace=True))
     return (x if block.conv_shortcut is None else conv(block.conv_shortcut, x).to(x.dtype)).add(h)
+
+
+def enlarged(block: nn.Module, x: Tensor) -> Tensor:
+    """(B, C, h, w) twice as large where the block ends so, as it is elsewhere."""
+    if block.upsamplers is None:
+        return x
+    return conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest")).to(x.dtype)
 
 
 def transformer(model: Transformer2DModel, x: Tensor, text: Tensor) -> Tensor:

@@ -137,8 +137,9 @@ def _thinned(frames: Sequence[Image.Image], pixels: int) -> list[np.ndarray]:
 def _with_global_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
     sheet = Image.fromarray(np.concatenate(_thinned(frames, PALETTE_PIXELS)))
     found = sheet.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).getpalette()
-    palette = Image.new("P", (1, 1))  # of each colour once: Pillow writes doubles slowly, 20 ms a frame
-    palette.putpalette(list(itertools.chain.from_iterable(dict.fromkeys(zip(*[iter(found)] * 3, strict=True)))))
+    colours = dict.fromkeys(zip(found[::3], found[1::3], found[2::3], strict=True))  # each once: Pillow writes doubles slowly
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([level for colour in colours for level in colour])
     return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 

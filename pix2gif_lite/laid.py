@@ -66,7 +66,7 @@ def with_laid(net: nn.Module) -> nn.Module:
 
 def laid(module: nn.Module, inside: torch.dtype | None = None) -> Any:
     """A module as plain objects of the same names: its convolutions laid, see there for `inside`, all else as it is."""
-    if module is None:  # a block without attention
+    if module is None:  # a block without attention, an autoencoder without a last convolution
         return None
     if isinstance(module, nn.ModuleList):
         return [laid(part, inside) for part in module]

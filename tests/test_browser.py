@@ -206,7 +206,7 @@ def test_dragging_shows_the_models_frames_and_the_last_is_the_last_asked(studio)
     record = {"whole_ms": round(statistics.median(whole)), "made_ms": statistics.median(made)}
     record |= {"browser_and_kernel_ms": round(share), "moves": len(made), "frames_dragged": motions}
     (ARTIFACTS / "browser-live.json").write_text(json.dumps(record) + "\n")
-    assert share > 0
+    assert all(a >= b for a, b in zip(whole, made, strict=True))
     studio.photograph("dragged")
 
 
