@@ -1,7 +1,9 @@
-"""Videos made for tests: a pan over a picture that is a formula, in the layouts of UCF-101 and MSR-VTT."""
+"""Videos made for tests: of given frames, and a pan over a picture that is a formula, in the layouts of UCF-101 and MSR-VTT."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -25,6 +27,19 @@ def write_video(path: Path, frames: int, step: int = 1, seed: int = 3, size: tup
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode())
     return path
+
+
+def video(frames: Sequence[np.ndarray], name: str, codec: str) -> bytes:
+    """The bytes of a file of that name, whose suffix says its kind: uint8 frames (H, W, 3), ten a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        with av.open(str(Path(folder, name)), "w") as file:
+            stream = file.add_stream(codec, rate=10)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for frame in frames:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            file.mux(stream.encode())
+        return Path(folder, name).read_bytes()
 
 
 def level(k: int) -> int:

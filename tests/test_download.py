@@ -656,20 +656,14 @@ def test_limits_out_of_range(name):
     assert Limits(retries=0, backoff_seconds=0, max_redirects=0).retries == 0
 
 
-def test_kinds_are_told_by_the_bytes(tmp_path):
-    import av
+def test_kinds_are_told_by_the_bytes():
     import numpy as np
+    from made_videos import video
 
     frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     for suffix, codec in {".mp4": "mpeg4", ".webm": "libvpx", ".avi": "mpeg4", ".mov": "mpeg4"}.items():
-        with av.open(tmp_path / f"a{suffix}", "w") as video:
-            stream = video.add_stream(codec, 5)
-            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-            for frame in frames:
-                video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            video.mux(stream.encode(None))
         expected = "mp4" if suffix == ".mov" else suffix[1:]
-        assert kind_of((tmp_path / f"a{suffix}").read_bytes()) == expected
+        assert kind_of(video(frames, f"a{suffix}", codec)) == expected
     first, *rest = map(Image.fromarray, frames)
     for kind in ("gif", "png", "webp", "jpeg", "bmp", "tiff"):
         file = io.BytesIO()

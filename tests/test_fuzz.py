@@ -27,6 +27,8 @@ MEMORY = 200  # MB: how much the process may grow
 
 def good_files() -> dict[str, bytes]:
     """Small animations of a bright square that moves, with and without transparency."""
+    from made_videos import video
+
     frames = []
     for k in range(4):
         pixels = np.random.default_rng(k).integers(0, 60, (24, 32, 4)).astype(np.uint8)
@@ -51,20 +53,6 @@ def good_files() -> dict[str, bytes]:
     for name, codec in (("h264.mp4", "libx264"), ("mpeg4.mp4", "mpeg4"), ("vp9.webm", "libvpx-vp9"), ("mjpeg.avi", "mjpeg")):
         found[name] = video([frame[..., :3] for frame in frames], name, codec)
     return found
-
-
-def video(frames: list[np.ndarray], name: str, codec: str) -> bytes:
-    import av
-
-    with tempfile.TemporaryDirectory() as folder:
-        with av.open(str(Path(folder, name)), "w") as file:
-            stream = file.add_stream(codec, rate=10)
-            stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            for frame in frames:
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-            file.mux(stream.encode())
-        return Path(folder, name).read_bytes()
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
