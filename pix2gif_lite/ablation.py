@@ -46,8 +46,10 @@ from .training_loop import CHECKPOINTS, SUMMARY_FILE
 ABLATION_FILE = "ablation.json"
 MOTIONS = (2, 4, 6, 8, 11, 14, 17, 19)  # the paper's list for this table
 SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are the paper's
+STEPS = 5  # of lite's sampler: guided in one step, a frame is all extrapolation
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
-UNSAID = {"s_T": "1"}  # what an ablation.json had that does not say so; of D, which it did not name either, nothing is known
+UNSAID = {"s_T": "1", "steps": "unknown"}  # of an ablation.json that does not say so; of D, which it did not name either,
+# nothing is known
 OURS = ("flow", "outline")  # loss terms that the paper has not
 # What settings change.
 PAPERS_WARP = LITE.with_changes(
@@ -147,7 +149,7 @@ def _begin(out: Path, budget: Budget, preset: Preset, start: Any) -> dict[str, A
     decoder = ((name, value) for name, value in vae.state_dict().items() if name.startswith(("decoder", "post_quant")))
     made = {"preset": preset.name, "autoencoder": fingerprint(vae), "decoder": hash_of(decoder), "budget": asdict(budget)}
     made |= {"text": fingerprint(load_component(start, "text_encoder"))}
-    made |= {"motions": list(MOTIONS), "scales": list(SCALES), "s_T": "as s_I"}
+    made |= {"motions": list(MOTIONS), "scales": list(SCALES), "s_T": "as s_I", "steps": STEPS}
     if not (out / ABLATION_FILE).is_file():
         return {"made": made | made_here(), "runs": {}}
     results = json.loads((out / ABLATION_FILE).read_text(encoding="utf-8"))
@@ -189,7 +191,7 @@ def measure_at(pipe: Pix2GifPipeline, scenes: int, s_I: float) -> dict[str, Any]
     """
     columns: dict[str, list[Tensor]] = {}
     for part in _test_parts(scenes, pipe.config.image_size):
-        made = generate_for(pipe, part, MOTIONS, scales=Scales(s_I, s_I))
+        made = generate_for(pipe, part, MOTIONS, STEPS, scales=Scales(s_I, s_I))
         values = {"measured": measured_motion(part.source, made.image), **fidelity(made.image, part.exact)}
         if made.warped is not None:
             values["flow_error"] = flow_error(made.flow, part.exact)

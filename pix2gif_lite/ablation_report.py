@@ -69,7 +69,7 @@ def notes(results: dict[str, Any]) -> str:
         f" {budget['scenes']:,} scenes, from the same E, D and text encoder; the rest from random weights. That text encoder"
         f" learnt in the full model, beside c_M, which the paper's CLIP did not: Base, which hears the motion in words alone,"
         f" may lose by it. Measured on {budget['test_scenes']} held-out scenes at m = {motions}, {preset.sampler} with"
-        f" {preset.sampling_steps} steps. Mean +- standard deviation over seeds. s_I = 1 is lite's own scale, without guidance."
+        f" {made['steps']} steps. Mean +- standard deviation over seeds. s_I = 1 is lite's own scale, without guidance."
         f" {scale} The paper's rows are the paper's: other data, 256 x 256, a far larger model trained far longer."
         f" Where two settings are alike, a given one is ahead in every seed by chance: in 1 of 2 cases with one seed,"
         f" in 1 of 8 with three. Seconds are the clock's, other work on the machine included. First run: `{made['command']}`,"
