@@ -157,8 +157,6 @@ def best_scales(results: dict[str, Any]) -> str:
     if best.get("full") != scales[0]:
         return said
     samples = results["made"]["budget"]["samples"]
-    if not results["made"].get("s_T"):  # of before it was s_I
-        return f"{said} Likely why more does not help: s_T stays at 1, so that more s_I leads away from the caption."
     blind = round(LITE.drop_both * samples)
     return (f"{said} Likely why more does not help: what s_I = s_T adds is the whole prediction less the one that sees neither"
             f" picture nor caption, which about {blind:,} of the {samples:,} samples teach.")  # fmt: skip

@@ -61,16 +61,14 @@ def notes(results: dict[str, Any]) -> str:
     made = results["made"]
     budget, motions = made["budget"], ", ".join(f"{m:g}" for m in made["motions"])
     preset = get_preset(made["preset"])
-    scale = "s_T is s_I in every column, where the paper's is 7.5: picture and caption are guided alike."
-    if not made.get("s_T"):  # of before it was s_I
-        scale = "s_T is 1 in every column, where the paper's is 7.5."
     return (
         f"Each run: {budget['samples']:,} samples in batches of {budget['batch_size']}, on the same latents of"
         f" {budget['scenes']:,} scenes, from the same E, D and text encoder; the rest from random weights. That text encoder"
         f" learnt in the full model, beside c_M, which the paper's CLIP did not: Base, which hears the motion in words alone,"
         f" may lose by it. Measured on {budget['test_scenes']} held-out scenes at m = {motions}, {preset.sampler} with"
         f" {made['steps']} steps. Mean +- standard deviation over seeds. s_I = 1 is lite's own scale, without guidance."
-        f" {scale} The paper's rows are the paper's: other data, 256 x 256, a far larger model trained far longer."
+        " s_T is s_I in every column, where the paper's is 7.5: picture and caption are guided alike."
+        " The paper's rows are the paper's: other data, 256 x 256, a far larger model trained far longer."
         f" Where two settings are alike, a given one is ahead in every seed by chance: in 1 of 2 cases with one seed,"
         f" in 1 of 8 with three. Seconds are the clock's, other work on the machine included. First run: `{made['command']}`,"
         f" {made['date']}, {made['machine']}, commit {made['commit']}."

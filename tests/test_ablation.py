@@ -91,7 +91,8 @@ def test_frames_are_measured_as_the_pipeline_makes_them(whole):
     measured, dB, moving = [], [], []
     for scene in sample_scenes(2, "test"):
         source = as_picture(scene.at(0, TINY.image_size).image[0])
-        made = pipe(source, scene.caption, MOTIONS, seed=scene.index, s_I=1.8, s_T=1.8, detail=False, quiet=True).frames
+        how = {"steps": ablation.STEPS, "s_I": 1.8, "s_T": 1.8, "detail": False, "quiet": True}
+        made = pipe(source, scene.caption, MOTIONS, seed=scene.index, **how).frames
         exact = draw([scene] * len(MOTIONS), MOTIONS, TINY.image_size)
         measured.append([motion_magnitude(source, frame) for frame in made])
         for k, frame in enumerate(made):
@@ -183,7 +184,7 @@ def test_bad_input_is_refused_before_anything_is_trained(whole, start, tmp_path)
 
 def test_it_is_told_that_the_caption_is_guided_as_the_picture_and_which_e_and_d_there_were(whole, start):
     made = whole[1]["made"]
-    assert made["s_T"] == "as s_I" and made["scales"] == [1.0, 1.8]
+    assert made["s_T"] == "as s_I" and made["scales"] == [1.0, 1.8] and made["steps"] == ablation.STEPS
     weights = Pix2GifPipeline.from_pretrained(start).vae.state_dict()
     for name, of_d in (("autoencoder", False), ("decoder", True)):
         some = {key: value for key, value in weights.items() if key.startswith(("decoder", "post_quant")) is of_d}
@@ -201,6 +202,7 @@ def test_another_d_or_another_s_t_is_refused_and_a_file_that_does_not_name_d_goe
         ({"decoder": None}, None),
         ({"decoder": "0123456789abcdef"}, "another decoder: "),
         ({"s_T": None}, "another s_T: "),  # from before s_T was s_I, when it stayed at 1
+        ({"steps": None}, "another steps: "),  # from before the frames of an ablation had a step count of their own
     ):
         made = {name: value for name, value in (results["made"] | changes).items() if value is not None}
         text = json.dumps(results | {"made": made, "runs": full})
@@ -286,7 +288,8 @@ def made_up(rmse: dict[str, list[float]], scales=(1.0, 1.4, 1.8)) -> dict:
         }
         for name, values in rmse.items()
     }
-    made = {"budget": asdict(BUDGET), "motions": list(MOTIONS), "scales": list(scales), "preset": "tiny", "s_T": "as s_I"}
+    made = {"budget": asdict(BUDGET), "motions": list(MOTIONS), "scales": list(scales), "preset": "tiny"}
+    made |= {"s_T": "as s_I", "steps": 5}
     made |= {"command": "pix2gif-lite evaluate --ablation", "date": "today", "machine": "here", "commit": "abc"}
     return {"made": made, "floor": row(11.0), "ceiling": row(0.5), "runs": runs}
 
@@ -413,12 +416,11 @@ def test_how_little_l_p_weighs_is_worked_out_from_the_runs():
     assert "{" not in " ".join(ablation_claims.verdicts(results))
 
 
-def test_an_old_file_does_not_say_what_it_did_not_do():
+def test_the_notes_say_how_the_frames_were_sampled():
     results = made_up({"base": [5.0], "full": [1.0]})
-    assert "s_T is s_I in every column" in ablation_report.notes(results)
-    del results["made"]["s_T"]
-    assert "s_T is 1 in every column" in ablation_report.notes(results)
-    assert "s_T stays at 1" in ablation_claims.best_scales(results)
+    results["made"]["steps"] = 7
+    said_below = ablation_report.notes(results)
+    assert "s_T is s_I in every column" in said_below and "dpmpp_2m with 7 steps." in said_below
 
 
 def test_l_p_gives_up_motion_where_frames_move_less_and_follow_better():
@@ -467,7 +469,7 @@ def test_the_report_is_written_beside_the_results(whole):
     text = (out / "ablation.md").read_text()
     for part in (ablation_report.table(results), ablation_report.own_table(results), *ablation_claims.verdicts(results)):
         assert part in text
-    assert f"on 2 held-out scenes at m = 2, 4, 6, 8, 11, 14, 17, 19, {TINY.sampler} with {TINY.sampling_steps} steps" in text
+    assert f"on 2 held-out scenes at m = 2, 4, 6, 8, 11, 14, 17, 19, {TINY.sampler} with {ablation.STEPS} steps" in text
     assert f"`{results['made']['command']}`" in text and "Each run: 8 samples in batches of 4" in text
     for path in written[1:]:
         with Image.open(path) as image:
