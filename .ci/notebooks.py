@@ -24,7 +24,7 @@ LARGEST = 1_000_000  # bytes a notebook
 CELL_SECONDS = 900  # at most; notebook 07 trains in one of them
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no notebook asks the network
-os.environ.setdefault("PIX2GIF_PROFILE", "cpu")  # on a machine with a GPU notebook 07 would train the whole preset
+os.environ.setdefault("PIX2GIF_PROFILE", "cpu")  # as what is committed was made, on a machine with a GPU too
 
 
 class PeakMemory(threading.Thread):

@@ -201,7 +201,7 @@ def drawing_order(m: np.ndarray, draw: str, rng: np.random.Generator) -> np.ndar
     """The order, a permutation of the N pairs with motions `m` (N,), in which pairs are drawn.
 
     "random" is a plain shuffle (the paper). "uniform" deals one pair of each integer motion there is, then a second of
-    each, and so on, since most pairs of most clips are far apart and small motions would be rare.
+    each, and so on: a shuffle draws motions as often as the clip has them, and some of them hardly ever.
     """
     order = rng.permutation(len(m))
     if draw == "random":

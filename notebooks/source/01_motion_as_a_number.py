@@ -203,8 +203,8 @@ print(f"{len(m)} pairs, {len(keep)} in range; by hand {halfway - began:.2f} s, p
 
 # %% [markdown]
 # `curate_clip` is all of section 3.1 for one file: read, measure, keep, draw. Which ten of those in range? The paper draws at random
-# (`draw="random"`). The package's default deals one pair of each integer motion there is, then a second of each (`"uniform"`): most pairs
-# of most GIFs are far apart, and small motions would be rare.
+# (`draw="random"`). The package's default deals one pair of each integer motion there is, then a second of each (`"uniform"`): a plain
+# draw takes motions as often as the GIF has them, some of them hardly ever.
 #
 # Now yours: put the path of a GIF, WebP or mp4 in `MY_GIF`. As it stands, it is the example again.
 # Below the histogram: pairs as a model would meet them, source above, target below.

@@ -34,7 +34,7 @@
 # |---|---|---|
 # | $x$ | picture in [-1, 1] | (B, 3, 128, 128) |
 # | $E, D$ | encoder, decoder | `vae.encode`, `vae.decode` |
-# | $z = E(x)$ | latent: the mode of the posterior | (B, 4, 32, 32) |
+# | $z = E(x)$ | latent. E gives a normal distribution a number (the posterior); $z$ is its mode, the mean | (B, 4, 32, 32) |
 # | $s$ | scaling factor, 1 / std of z | `vae.config.scaling_factor` |
 # | PSNR | peak signal to noise ratio, dB | `metrics.psnr` (B,) |
 
@@ -253,7 +253,8 @@ Embedded(sheet, alt="Above: one channel blanked after the other, colours change;
 # **What D loses, the pipeline carries along.** A frame is the source moved by a flow F. So is the detail that the autoencoder lost (`canvas.py`, ours; the paper
 # has nothing like it):
 # $$\text{frame} = \mathrm{up}(D(z)) + \mathcal{W}\big(c_I - \mathrm{up}(D(E(c_I))),\, F\big)$$
-# It is added only where the flow explains the frame, not behind what moved away. Here at 512 px, with the exact flow of a drawn scene, so that
+# $\mathrm{up}$ enlarges to the picture's size; $\mathcal W(\cdot, F)$ looks a picture up where $F$ points (notebook 04).
+# The detail is added only where the flow explains the frame, not behind what moved away. Here at 512 px, with the exact flow of a drawn scene, so that
 # nothing but E and D is to blame.
 
 # %%
@@ -295,7 +296,7 @@ def photograph_of_text(seed=0):
     page, top = Image.new("RGB", (512, 512), (238, 232, 218)), 24
     pen = ImageDraw.Draw(page)
     for size in SIZES:
-        pen.text((28, top), "The cat sat on the mat", (40, 36, 44), ImageFont.load_default(4 * size))
+        pen.text((28, top), "The cat sat on the mat" if size <= 12 else "The cat sat", (40, 36, 44), ImageFont.load_default(4 * size))
         top += 4 * size + 18
     page = page.rotate(2, Image.Resampling.BICUBIC, fillcolor=(238, 232, 218)).filter(ImageFilter.GaussianBlur(1.5))
     light = np.linspace(1.0, 0.75, 512)[None, :, None]

@@ -306,22 +306,23 @@ Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector
 
 # %% [markdown]
 # ## Exercises
-# **1.** One row between 0 and 20 lies outside the paper's range; lite trains it all the same. Which? Among small m its
-# stripe in the similarity matrix is a little paler than the one on either side.
+# **1.** One row between 0 and 20 lies outside the paper's data, in which $m$ is 0 or from 2 to 20; lite trains it all the same. Which? And
+# does it stand apart from the rows beside it?
 
 # %%
 answer = 20  # edit
 outside_range = set(range(21)) - {0, *range(2, 21)}
 beside = [k for k in (answer - 1, answer + 1) if 0 <= k <= 20]
 print(f"cosine of row {answer} with the rows beside it:", *[f"{float(similar[answer, k]):.2f}" for k in beside])
-print("Right." if answer in outside_range else "Not yet: this row resembles a neighbour. Look for a pale stripe.")
+print("Right." if answer in outside_range else "Not yet: which integer is neither 0 nor in 2 .. 20?")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # 1. The data keeps motions of 2 to 20 px (section 3.1), and a few pictures that stand still, 0. m = 1 is no part
 # of that, and the pipeline warns of it. Lite's training adds frames of m = 1 (`SMALL_SHARE` in `latent_cache.py`), else row 1 would still
-# be as it was initialised, and 0.5 or 1.5 would lie beside noise. The rows from 21 up are as they were initialised.
+# be as it was initialised, and 0.5 or 1.5 would lie beside noise. So it resembles row 2; the row that stands apart is 0, a picture that
+# does not move. The rows from 21 up are as they were initialised.
 # </details>
 #
 # **2.** The pipeline takes fractions: `motion=[2.5]`. Write the vector it uses, from rows of `table`.
@@ -341,7 +342,7 @@ print("Right." if torch.allclose(answer, right, atol=1e-5) else f"Not yet: {floa
 # ## Recap
 # - The number enters twice: as a word, one token of 77, and as a row of a table, added to all 77.
 # - $c_L = c_T + c_M$ is a lookup and a broadcast. The table knows only motions that training asked for.
-# - Lite listens to the vector. Take it away, and asked and measured motion part; take the word away, and little changes.
+# - Lite listens to the vector. Take it away, and the measured motion no longer follows what is asked; take the word away, and little changes.
 #
 # Next: `04_flow_and_warping`.
 
@@ -350,6 +351,6 @@ print("Right." if torch.allclose(answer, right, atol=1e-5) else f"Not yet: {floa
 c_T = torch.randn(1, 77, table.shape[1])
 torch.testing.assert_close(c_L_by_hand(table, c_T, m[1:2], keep[1:2]), pipe.motion_embedding(c_T, m[1:2]).detach())
 neighbours = torch.stack([similar[k, k + 1] for k in range(2, 20)])
-assert float(neighbours.mean()) > float(similar[1, 2:21].abs().mean())  # rows form an axis, of which row 1 knows less
+assert float(neighbours.mean()) > float(similar[1, 2:21].abs().mean())  # rows form an axis
 assert errors["word and vector"]["rmse"] < min(errors["word only"]["rmse"], errors["vector only"]["rmse"])
 assert int((ids[0] != ids[1]).sum()) == 1  # one token carries the word

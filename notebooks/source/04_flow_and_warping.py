@@ -171,11 +171,12 @@ print("by hand = package; whole shifts = torch.roll inside; zero flow = identity
 
 # %% [markdown]
 # ## The source
-# Units change in `to_coordinates`; of a displacement, the difference of two places, only its $2 / n$ a cell is left.
+# `to_coordinates` changes units: place $k$ becomes $(2k+1)/n - 1$. A displacement is a difference of two places, so the constants cancel,
+# and one cell is $2/n$.
 #
 # **Bilinear or bicubic.** The paper's WNet is bilinear. Between cells that is an average, and an average blurs. Our `warp` can look up
 # bicubically (16 neighbours, negative weights at the rim). Here a whole picture moves by half a cell, that is 2 px; the exact answer
-# is known. The decoded results, and how near they come where the edge plays no part:
+# is known. The cell prints how near each decoded result comes where the edge plays no part, and shows a piece of each.
 #
 # **Flow as colours and arrows.** Hue is direction, saturation is length, white is "stays". The key is the flow that points away from the
 # centre everywhere. The drawn scenes know their own exact flow (`scene.at(m).flow`, in pixels of the frame). All arrows point
@@ -198,17 +199,17 @@ results |= {kind: decode(lookup.warp(E[0], half, interpolation=kind)) for kind i
 middle = torch.zeros(1, 1, 128, 128, dtype=torch.bool)
 middle[..., 16:112, 16:112] = True
 print({name: f"{float(psnr(picture, exact, middle)):.1f} dB" for name, picture in results.items() if name != "exact"})
-sheet = contact_sheet([[p[:, :, 50:114, 2:66] for p in results.values()]], None, list(results), 192)
-show(sheet, alt="A piece of the exact picture, of D(E(exact)), and of the bilinear and bicubic results")
+pieces = contact_sheet([[p[:, :, 50:114, 2:66] for p in results.values()]], None, list(results), 192)
 
 key = lookup.identity_grid(128, 128)[None] - 63.5  # points away from the centre
 frames = [scene.at(16) for scene in scenes]
 flows = [flow_to_rgb(f.flow) for f in frames]
 sheet = contact_sheet([[f.image for f in frames] + [None], [*flows, flow_to_rgb(key)]], ["m = 16", "exact flow, and the key"])
 Embedded(
+    pieces,
     sheet,
     arrows(frames[1].image, frames[1].flow[0], stride=5),
-    alt="Frames, their exact flow as colours, and arrows on the bird",
+    alt="A piece of the exact picture, through D(E), bilinear and bicubic; frames, their exact flow as colours, arrows on the bird",
 )
 
 # %% [markdown]
@@ -455,6 +456,7 @@ show(
 # $$F'' = (1 - T)\,F' + T \sum_k S_k P_k$$
 # Of each body the network also says how firm it is: what does not bend needs six numbers, what keeps its shape too only four. Nobody says
 # which places belong together, or how they move. The loss of $F''$ finds out. (Everywhere else $F'$ means what is corrected already.)
+# In the pictures below nearly the whole star belongs to one body, and $T$ is near 1 all over: its flow is the fit alone.
 #
 # And *how far* does it turn? $m$ is the mean length at the corners that Alg. 1 finds in the source (notebook 01). FlowNet has to guess where
 # they are; the picture shows it. So the pipeline reads $F'$ off at those corners and multiplies it by $g = m / \text{mean length}$
@@ -486,12 +488,10 @@ with torch.no_grad():
     known = bodies.bodies(features, shares * flows.places.moving)
     trust = bodies.trust(features, shares, known)[0]
 for k, (stiff, rigid) in enumerate(zip(*(part[0].tolist() for part in known.hold), strict=True), 1):
-    print(
-        f"body {k}: that it does not bend counts {stiff:.3g}, that it keeps its shape {rigid:.3g} (the flow of all its places: 1)"
-    )
+    print(f"body {k}: weight of 'it does not bend' {stiff:.3g}, of 'it keeps its shape' {rigid:.3g}; all its places together: 1")
 row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[0, :, None], trust))]
 row += [flow_to_rgb(flow, maximum=10) for flow in (single, g * whole, exact.flow)]
-names = ["source", "S, first body", "S, second", "T: black goes along", "F' alone", "F'' times g", "exact flow"]
+names = ["source", "S: black is body 1", "S: black is body 2", "T: black goes along", "F' alone", "F'' times g", "exact flow"]
 show(
     contact_sheet([row], None, names, 128),
     alt="A star, its bodies, how far a place goes with them, and the flow before and after",
@@ -519,8 +519,7 @@ from pix2gif_lite.viz import line_chart
 
 nothing = torch.zeros(1, 2, 32, 32)
 modes = {mode: [decode(lookup.warp(z, nothing, mode)) for z in E] for mode in lookup.FLOW_MODES}
-sheet = contact_sheet(list(modes.values()), ["zero flow as a displacement", "zero flow as an absolute grid: one colour"])
-show(sheet, alt="Displacement keeps the three pictures; in absolute mode each is one flat colour")
+unmoved = contact_sheet(list(modes.values()), ["zero flow as a displacement", "zero flow as an absolute grid: one colour"])
 source, text = torch.cat(E), torch.cat([condition(k, 8) for k in range(3)])
 settings = {k: pipe.flow_net.config[k] for k in ("latent_channels", "flow_width", "text_width", "tokens", "norm")}
 losses, copies = {}, {}
@@ -539,7 +538,7 @@ for mode in lookup.FLOW_MODES:
 steps, title = range(1, 81), "Learning to stand still"
 chart = line_chart({k: (steps, v) for k, v in losses.items()}, "step", "mean |z_W - E(c_I)|", title, log="y")
 sheet = contact_sheet(list(copies.values()), ["displacement, after 80 steps", "absolute, after 80 steps"])
-show(sheet, chart, alt="Copies made by both networks after 80 steps, and their losses")
+show(unmoved, sheet, chart, alt="A flow of zero in both modes; copies made by both networks after 80 steps; their losses")
 
 # %% [markdown]
 # Displacement starts where absolute mode wants to arrive (its first steps even leave that place, and come back). The authors trained

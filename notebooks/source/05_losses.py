@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/05_losses.ipynb)
 #
 # Six numbers say what Pix2Gif gets wrong: the noise, the look, the place, the flow, the outline, the smoothness. Here terms pull on a
-# flow, alone and together, so that you see what it asks for.
+# flow, alone and together, so that you see what each of them asks for.
 #
 # **You will learn**
 # - the six terms, which part of the model hears which, and what a weight on a noise level means;
@@ -116,7 +116,7 @@ Embedded(
 # here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
 # L_O = -\log \lvert O(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
-# $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
+# ($[\cdot]$ is 1 where it holds, else 0.) $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
 
 # %% tags=["nbval-check-output"]
 for name in ("paper", "lite"):
@@ -464,7 +464,7 @@ print("Right." if hears(paper_like, answer)["flow_net"] else f"Not yet: FNet hea
 # </details>
 #
 # ## Recap
-# - $L_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$, $L_F$ and $L_S$ look at the warp and never touch the UNet.
+# - $L_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$, $L_F$, $L_O$ and $L_S$ look at the warp and never touch the UNet.
 # - $L_P$ against the source is a brake: at a large weight nothing moves. Against the target it pulls the same way as $L_W$.
 # - $\epsilon$, $v$ and lite's weighting ask for the same thing, at other prices for each noise level.
 #

@@ -39,6 +39,7 @@
 # | $\epsilon, v$ | noise; velocity $\sqrt{a_t}\,\epsilon - \sqrt{1-a_t}\,x_0$ | `noise`, `v` |
 # | $E(c_I), z_W$ | source latent, warped source latent | `E`, `z_W` |
 # | $s$ | how far $x_0$ lies from $z_W$, as a standard deviation | `preset.residual` |
+# | $D$ | decoder | `decode` |
 
 # %%
 # In Colab: fetch the package. Anywhere it is installed already: nothing happens.
@@ -108,7 +109,7 @@ Embedded(contact_sheet([[rest, exact, decode(z_W)]], None, ["source", "exact fra
 # Take the frame's latent, add noise of a random level t, show it to a UNet together with the source picture and the text, and ask which
 # noise it was (Eq. 3):
 # $$z_t = \sqrt{a_t}\,x_0 + \sqrt{1-a_t}\,\epsilon \qquad L'_{LDM} = \mathbb{E}\,\lVert \epsilon - \epsilon_\theta(z_t, t, E(c_I), c_T, c_M)\rVert^2$$
-# Who knows the noise knows the frame: $x_0 = (z_t - \sqrt{1-a_t}\,\epsilon)/\sqrt{a_t}$. At high noise that divides by almost nothing.
+# (LDM: latent diffusion model; the prime: $z_W$ is not in it yet.) Who knows the noise knows the frame: $x_0 = (z_t - \sqrt{1-a_t}\,\epsilon)/\sqrt{a_t}$. At high noise that divides by almost nothing.
 # So lite asks for the velocity $v$ instead (Salimans and Ho 2022), from which $x_0 = \sqrt{a_t}\,z_t - \sqrt{1-a_t}\,v$, with no division.
 #
 # The schedule is Stable Diffusion's: 1000 levels, $\beta$ from 0.00085 to 0.012, linear in its square root.
@@ -172,7 +173,8 @@ for k in (0, 250, 500, 750, 999):
 # %% [markdown]
 # **What the UNet sees.** $z_t$, $E(c_I)$ and $z_W$, side by side: 4 + 4 + 4 = 12 channels; $c_L$ comes in by cross-attention. The order
 # is that of the authors' code. Below, by hand, against `unet_input`. Then one of them, or two, are spoilt
-# at t = 850, where little of the frame is left in $z_t$, and we decode the $x_0$ that the model then believes in.
+# at t = 850, where little of the frame is left in $z_t$, and we decode the $x_0$ that the model then believes in. $E(c_I)$ is hardly
+# missed: $z_W$ holds nearly all of the frame. Without $z_W$, or with the source in its place, the frame is lost.
 
 # %%
 tk = torch.tensor([850])
@@ -224,8 +226,8 @@ print("same fate in another batch:", all(torch.equal(a[3000:], b) for a, b in zi
 # nearly all of it. Karras et al. 2022 let a network predict around the mean of the data; we let it predict around $z_W$. Suppose $x_0$
 # were normal around $z_W$ with spread $s$. Then what $z_t$ says and what $z_W$ says combine to a best guess at every noise level,
 # and the UNet's output $f$ only adds to it, in units in which it never needs a variance above 1:
-# $$D = a_t s^2 + 1 - a_t \qquad \mu = z_W + \frac{a_t s^2}{D}\Big(\frac{z_t}{\sqrt{a_t}} - z_W\Big) \qquad
-# x_0 = \mu - \frac{s\sqrt{1-a_t}}{\sqrt D}\, f$$
+# $$V = a_t s^2 + 1 - a_t \qquad \mu = z_W + \frac{a_t s^2}{V}\Big(\frac{z_t}{\sqrt{a_t}} - z_W\Big) \qquad
+# x_0 = \mu - \frac{s\sqrt{1-a_t}}{\sqrt V}\, f$$
 # At pure noise, $a_t = 0$: $x_0 = z_W - s f$. A UNet that says nothing gives $z_W$. By hand, against `from_residual`. Then the claim "best
 # guess", on numbers: $x_0$ drawn around $z_W$ with spread $s$. Trusting $z_W$ alone errs by $s$, trusting $z_t$ alone errs by the noise;
 # $\mu$ (that is, $f = 0$) does as well as the better of the two at every level, and better than both where they are equally good.
@@ -233,9 +235,9 @@ print("same fate in another batch:", all(torch.equal(a[3000:], b) for a, b in zi
 
 # %%
 def x0_by_hand(f, z_t, z_W, a, s):
-    D = a * s**2 + 1 - a
-    mean = z_W + a * s**2 / D * (z_t / a.sqrt() - z_W)
-    return mean - s * (1 - a).sqrt() / D.sqrt() * f
+    V = a * s**2 + 1 - a
+    mean = z_W + a * s**2 / V * (z_t / a.sqrt() - z_W)
+    return mean - s * (1 - a).sqrt() / V.sqrt() * f
 
 
 s, f = lite.residual, randn(seed=5)
@@ -286,7 +288,7 @@ for residual in (None, s):
         with torch.no_grad():
             row.append(diffusion.predict_x0(z_t, speechless(z_t, tk, E, z_W, c_L), tk, AC, "v_prediction"))
     rows.append(row)
-labels = ["a silent UNet asked for v (residual=None)", f"a silent UNet asked for the difference from z_W (residual={s})"]
+labels = ["a silent UNet asked for v (residual=None)", f"asked for the difference from z_W (residual={s})"]
 sheet = contact_sheet([[decode(z) for z in row] for row in rows], labels, [f"t = {k}" for k in columns], 88)
 Embedded(sheet, alt="What a silent UNet implies, with and without residual")
 
@@ -301,7 +303,8 @@ print(inspect.getsource(diffusion.from_residual))
 # %% [markdown]
 # ## Slide
 # The noise level. Left the exact frame, then the noisy latent decoded, then the $x_0$ the model believes in. At small t it only has to
-# polish; at t = 999 it works from caption, motion and source alone, and all it knows about the motion is in $c_L$ and $z_W$.
+# polish; at t = 999 it works from caption, motion and source alone, and all it knows about the motion is in $c_L$ and $z_W$. Lite knows
+# so much from them that its answer hardly changes with t; what changes is how much of it the noise still shows.
 
 # %%
 from pix2gif_lite.presets import Slider
@@ -358,7 +361,7 @@ names = ["source", "an answer", "another", "another", "mean of 8", "D(mean laten
 Embedded(contact_sheet([row], [open_scene.caption], names, 112), alt="Several right frames and their mean")
 
 # %% [markdown]
-# Diffusion regresses too, but at every noise level anew: $D(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is still a
+# Diffusion regresses too, but at every noise level anew: $\hat x_0(z_t) = \mathbb{E}[x_0 \mid z_t, c]$. At the top that is still a
 # mixture. But the noise happens to lie closer to some of the answers, the next estimate leans towards them, and the end is *one*
 # answer. For these eight latents the perfect denoiser can be written down, a softmax over distances, so no weights are needed:
 
@@ -386,17 +389,18 @@ ends = sampling.sample(
 nearest = [(end - Z).square().flatten(1).sum(1).min() / end.square().sum() for end in ends]
 steps = (0, 2, 4)
 rows = [[decode(paths[k][b : b + 1]) for k in steps] + [decode(ends[b : b + 1])] for b in range(3)]
-names = [*[f"D, sigma {float(sigmas[k]):.1f}" for k in steps], "sample"]
+names = [*[f"x_0, sigma {float(sigmas[k]):.1f}" for k in steps], "sample"]
 Embedded(contact_sheet(rows, [f"noise {b}" for b in range(3)], names, 96), alt="A perfect denoiser decides for one answer")
 
 # %% [markdown]
 # A trained UNet has to learn this from single examples. Lite is small, and FNet is itself a regression: it gives one flow, not a choice.
-# So look at the model's own samples with suspicion. Edges come back, clearer with more steps, but parts of the picture may follow
-# different answers, a patchwork. Deciding as one takes more training than drawing sharp edges does.
+# In one step both seeds give nearly the same picture: FNet has chosen one flow, and the UNet hardly changes $z_W$. That is one answer,
+# but not one that the noise chose. In 20 steps the seeds differ, and parts of the picture may follow different answers, a patchwork.
+# Deciding as one takes more training than drawing sharp edges does.
 
 # %%
 count = pipe.config.sampling_steps
-made = {f"{n} steps, seed {k}": pipe(open_scene.at(0).image[0], open_scene.caption, motion=[m], seed=k, steps=n, detail=False).frames[0]
+made = {f"{n} step{'s' * (n > 1)}, seed {k}": pipe(open_scene.at(0).image[0], open_scene.caption, motion=[m], seed=k, steps=n, detail=False).frames[0]
         for n, k in ((count, 0), (count, 1), (20, 0), (20, 1))}  # fmt: skip
 Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 112), alt="The mean against the model's samples")
 

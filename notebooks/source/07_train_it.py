@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/pix2gif-lite/blob/v0.1.0/notebooks/07_train_it.ipynb)
 #
 # This notebook trains Pix2Gif. On a CPU it trains a small one for about two minutes, until its GIFs move. With a GPU the same cells
-# train the whole lite preset.
+# train lite itself, for twenty minutes or for as long as you like.
 #
 # **You will learn**
 # - what one optimiser step is, number by number: loss, gradient, clipping, AdamW, the moving average;
@@ -52,7 +52,8 @@ if find_spec("pix2gif_lite") is None:
 # %% [markdown]
 # ## Set-up
 # `PIX2GIF_PROFILE` is `cpu` or `gpu` (default: what is there). `PIX2GIF_MINUTES` is the budget of the big training cell (default: 1.4
-# on a CPU, no limit on a GPU: the preset's own number of steps decides).
+# on a CPU, 20 on a GPU). 0 is the whole preset, E and D too, with its own number of steps: hours, more than a free Colab session has.
+# To choose, write for example `%env PIX2GIF_MINUTES=60` in a cell above this one.
 
 # %%
 import os
@@ -60,12 +61,12 @@ import psutil
 import torch
 from pix2gif_lite.hardware import choose_precision
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %%
 PROFILE = os.environ.get("PIX2GIF_PROFILE", "gpu" if torch.cuda.is_available() else "cpu")
 CPU = PROFILE == "cpu"
-MINUTES = float(os.environ.get("PIX2GIF_MINUTES", 1.4 if CPU else 0)) or None
+MINUTES = float(os.environ.get("PIX2GIF_MINUTES", 1.4 if CPU else 20)) or None
 PRECISION = choose_precision("auto", cpu=CPU)
 device = "cpu" if CPU or not torch.cuda.is_available() else torch.cuda.get_device_name()
 print(f"profile {PROFILE}, budget {MINUTES or 'the preset'} minutes; device {device}, {torch.get_num_threads()} threads")
@@ -116,6 +117,8 @@ else:
 # The last weights are noisy: they follow the last few batches. So a second copy lags behind and averages:
 # $$\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta \qquad d = \min\left(0.999, \tfrac{1+n}{10+n}\right)$$
 #
+# (Lite itself adds $L_F$ and $L_O$, notebook 05, and so does the big training below; the pocket model by hand has the three above.)
+#
 # **Encode once.** E is frozen. What it says about a picture never changes, so it is computed once and kept: a training step then never
 # sees a pixel. `cache_scenes` writes shards of float16 latents and an `index.json` of what made them. Below, one
 # entry decoded again: a picture, four later frames of it, their motions, a caption.
@@ -134,11 +137,11 @@ def show(*parts, alt):  # pictures in 256 colours: a third of the bytes
     return Embedded(*[p if isinstance(p, (str, bytes)) else p.quantize(256) for p in parts], alt=alt)
 
 
-if CPU:
+if CPU or MINUTES:
     vae = load_component("lite", "vae")  # the shipped autoencoder
 else:  # the whole preset: E and D too, from random weights
     photos = 0.35 if find_spec("skimage") and find_spec("sklearn") else 0.0
-    made = train_autoencoder(LITE, OUT / "ae", minutes=MINUTES, photo_share=photos, held_out=4, progress_bar=False)
+    made = train_autoencoder(LITE, OUT / "ae", photo_share=photos, held_out=4, progress_bar=False)
     print(f"autoencoder: {made['steps']} steps, {made['seconds'] / 60:.1f} minutes")
     vae = load_component(OUT / "ae", "vae")
 vae.to("cpu" if CPU or not torch.cuda.is_available() else "cuda")
@@ -364,7 +367,8 @@ show(chart, sheet, alt="Motion asked for and measured, and the shipped weights o
 # %% [markdown]
 # **The average, and who is in it.** The paper does not mention it. The authors' code averages the UNet and leaves FNet and M out; we
 # average everything that is trained. A checkpoint holds both copies, so the difference can be looked at: the same run, at its
-# last checkpoint but one, read in three ways.
+# last checkpoint but one, read in three ways. After so few steps the average need not be ahead: it still remembers weights of early in
+# the run, and the learning rate has calmed the last ones already. It pays in long runs.
 
 # %%
 saved = torch.load(checkpoints.checkpoints(OUT / "model" / "checkpoints")[0] / "state.pt", weights_only=True)
@@ -522,7 +526,7 @@ print("Right." if answer == right else f"Not yet: at n = {answer} it is {min(0.9
 # ## Recap
 # - A step: loss of Eq. 8, gradient, clipping, AdamW, the average. Twenty lines reproduce the package's loop.
 # - E is frozen, so it runs once; the steps see latents only. Samples are keyed by number, so a resumed run is the same run.
-# - Two minutes teach two subjects to rise about as far as asked; falling, rarer in the data, comes later. The whole preset took hours
+# - Two minutes teach two subjects to rise, farther where more is asked; falling, rarer in the data, comes later. The whole preset took hours
 #   on the same cores, and is what you load by default.
 #
 # Next: `08_sampling_and_guidance`.

@@ -381,7 +381,7 @@ print("Right." if answer == right else "Not yet: each step needs every branch wh
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 300: three branches at each of 100 steps. Lite's default needs one branch at a few steps.
+# 300: three branches at each of 100 steps. Lite's default is one branch in one step: a single call.
 # </details>
 #
 # ## Recap

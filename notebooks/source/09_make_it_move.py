@@ -89,7 +89,8 @@ Embedded(scene.caption, gif_bytes(out.frames), contact_sheet([out.frames], None,
 # Frame k is $f(c_I, c_T, m_k, n)$: only $m_k$ changes. A **curve** says how $m$ grows with the place $u$ in the GIF:
 # $$m_{linear}(u) = m_{max}\,u \qquad m_{ease}(u) = m_{max}\,\tfrac{1 - \cos \pi u}{2} \qquad m_{pingpong}(u) = m_{max}\,(1 - |2u - 1|)$$
 # The paper gives plain lists; the curves are ours. The paper's range begins at 2 px, and below it Alg. 1 hardly measures anything, so a
-# curve that leaves 0 (the picture itself) starts at 2.
+# curve that leaves 0 (the picture itself) starts at 2. Of $N$ frames $u = k/(N-1)$, but $k/N$ for pingpong, which meets its top only where
+# $N$ is even.
 #
 # A **loop** says what comes after the last frame. "forward" jumps back to the first. "pingpong" plays the same frames back, and shows
 # neither end twice. The *curve* of that name does it with motions: every frame of the turn is made, and made anew on the way back.

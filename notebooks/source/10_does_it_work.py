@@ -265,10 +265,10 @@ Markdown(markdown_table(table, columns))
 # perfect, and nothing can be read more finely than it. (Its PSNR is 100 dB, what identical pictures get.) The copied source is the
 # floor where something moves. Where all is still it is right to the digit but for the soft rim of what moves, and that rim alone keeps
 # it from being perfect. Without any motion signal the frames are one and the same whatever was asked for: Pearson is about 0. Without
-# the text the model must guess from the picture what may happen. With the number in words only ("no c_M", below) this model hardly
+# the text the model must guess from the picture what may happen. With the number in words only ("no c_M"; in the chart its line may lie under that of "no motion") this model hardly
 # follows the dial at all: it learnt to listen to $c_M$ (notebook 03). Then compare `full` with `warp alone`. The warp does the
 # moving. Where the frame is uncovered no warp has anything to look up, and there the diffusion ought to earn its keep; the two
-# numbers in that column say that it does not yet, with these weights and this few steps.
+# numbers in that column say that it does not yet, with these weights, in one step.
 
 # %%
 import tempfile
@@ -316,7 +316,8 @@ lines += [f"| {name} | {' | '.join(f'{v:g}' for data in rows.values() for v in d
 Markdown("\n\n".join([report_table(results), ours, "\n".join(lines)]))
 
 # %% [markdown]
-# PIC = mean over frames of 1 - DreamSim(first frame, frame); CLIPSim = CLIPScore; FVD on I3D features; 2,048 videos of 16 frames.
+# PIC = mean over frames of 1 - DreamSim(first frame, frame); CLIPSim = CLIPScore; FVD, the Frechet video distance between generated
+# and real videos, on I3D features; 2,048 videos of 16 frames.
 #
 # ## Each variant trained on its own
 # Section 4.3 of the paper. What a variant hears and what its UNet sees:
@@ -332,7 +333,7 @@ Markdown("\n\n".join([report_table(results), ours, "\n".join(lines)]))
 #
 # Lite's UNet says how the frame differs from $z_W$, or from $E(c_I)$ where there is no warp: without one it must draw all that moves.
 #
-# `pix2gif-lite evaluate --ablation --out DIR` trains each at our scale, several seeds, equal budgets, and measures it. That takes hours,
+# `pix2gif-lite evaluate --ablation --out DIR` trains each at our scale, on equal numbers of samples, and measures it (the column `seeds`: how often so far). That takes hours,
 # so its figures are shipped as `ablation.json` beside the weights, the trained variants are not. Read the tables by their order, not by
 # their size: these runs are short, and the paper's rows are on other data and from a far larger model. In the paper's, look at Base:
 # motion in words only, yet Pearson 0.99. Of a curve averaged over samples Pearson says almost nothing once things move *more when asked
@@ -358,7 +359,7 @@ Markdown("\n\n".join([ablation_table(ablation), own_table(ablation), notes(ablat
 # %% [markdown]
 # ## Slide
 # **1. Choose the variant** and the guidance scale: what it hears, what its UNet sees, its measured curve over the asked one (the mean of
-# its seeds and the middle 80% of them), and its figures. What it sees is made here from the shipped $E$ and FNet, for the second scene at
+# its seeds and the middle 80% of them; of one seed, one line), and its figures. What it sees is made here from the shipped $E$ and FNet, for the second scene at
 # m = 19, as $D$ shows it. A sum of two latents is shown halved, so that it stays a picture: a double exposure.
 
 # %%
@@ -406,7 +407,7 @@ def show_trained(variant, s_I):
     for key, figure in FIGURES.items():
         if values := list(over_seeds(ablation, variant, s_I, key).values()):
             figures.append(f"{figure.label:32}{spread(values, figure.digits)} {figure.unit}")
-    chart = obedience(ablation["made"]["motions"], {variant: runs, **others}, f"s_I = {s_I}, {len(runs)} seeds")
+    chart = obedience(ablation["made"]["motions"], {variant: runs, **others}, f"s_I = {s_I}, {len(runs)} seed{'s' * (len(runs) > 1)}")
     return [words, contact_sheet([[tiles[name] for name in names]], None, names, 104), chart, "\n".join(figures)]
 
 

@@ -131,7 +131,8 @@ Embedded(moving, sheet.quantize(256), alt="A drawn picture swirls; four frames o
 # ## The idea
 # One training sample is two frames of one GIF and the motion between them. Section 3.1 makes them so:
 # $$m_{ij} = \mathrm{Alg.\,1}(I_i, I_j)\ \text{for all}\ i < j, \qquad \text{keep}\ 2 \le m_{ij} \le 20, \qquad \text{draw}\ \min(\#\text{pairs}, 10)\ \text{a GIF}$$
-# Below 2 px there is nothing to learn but noise, above 20 px the frames have little to do with each other. The cap keeps long GIFs from
+# The paper does not say why; our reading: below 2 px there is little to learn, above 20 px the ruler gives way, and cuts begin (notebook
+# 01). The cap keeps long GIFs from
 # drowning short ones: a GIF of 41 frames, TGIF's mean, has 820 pairs. Of 78,692 GIFs (train) the paper keeps 783,184 pairs,
 # 9.95 a GIF: nearly every GIF fills its ten.
 #
@@ -326,8 +327,8 @@ for name in checks:
 # %% [markdown]
 # Read the four lines. **Held-out GIFs:** the loss falls well below that of no warp: what was learnt holds for pictures that were not
 # trained on. **Mirrored captions:** there it has risen. Now that the words are learnt, the caption of the mirror image says the wrong thing.
-# **Drawn scenes** pay little, since they were in the mix. **The moving camera** was not, and pays more: a model that shall
-# know several things must see them all. (`photos=400` and a share for `"photos"` in the mix would add it.)
+# **Drawn scenes** were in the mix, and still pay a little. **The moving camera** was not, and pays several times as much in $L_W$: a model
+# that shall know several things must see them all. (`photos=400` and a share for `"photos"` in the mix would add it.)
 
 # %%
 held = pairs["val"][next(k for k, row in enumerate(pairs["val"].rows) if "-flip" not in row["source"])]
@@ -484,7 +485,7 @@ Markdown("GiB, 256 px, by way of training:\n\n" + training_table(PAPER, [2]))
 # and eps as an independent implementation.
 #
 # ## Where it fails
-# **One GIF in train and val.** Shuffle all pairs, hold a quarter out, and nearly every held-out frame is in training too: a frame belongs
+# **One GIF in train and val.** Shuffle all pairs, hold out as many as the split by GIF does, and nearly every held-out frame is in training too: a frame belongs
 # to many pairs. For each held-out target we look for its nearest frame in training. And what would such a validation set report? Take
 # the worst model there is, one that only remembers: it looks for the training pair whose source is nearest, then for the nearest motion,
 # and returns that pair's target. No network, nothing learnt.
