@@ -2,8 +2,8 @@
 
 import os
 
-# Inherited by the kernels. A test never asks the network, and takes minutes, on a machine with a GPU too. README says how notebook 07
-# trains the whole preset.
+# Inherited by the kernels. A test never asks the network, and takes minutes, on a machine with a GPU too. README says how
+# notebook 07 trains the whole preset.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
 os.environ.setdefault("PIX2GIF_MINUTES", "0.4")  # of notebook 07's training, which by itself takes 1.4, or 20 on a GPU

@@ -7,12 +7,12 @@ places know them better than one. So FNet says as well to which body a place bel
     S     which body a place is of, a softmax over the bodies
     T     how far a place goes with its body, 0 .. 1
     P_k = the second-order polynomial nearest to F' where S_k O(p + F') is large        weighted least squares
-          in which "does not bend" counts stiff_k and "keeps its shape" rigid_k times what its places count together
+          plus a penalty stiff_k on bending and rigid_k on changing angles, in units of the body's total weight
     F'' = (1 - T) F' + T sum_k S_k P_k
 
 A turn, a zoom and a shift are linear in the place and keep shapes: four numbers say them. A sway is quadratic; what ripples
-goes its own way. Beyond an outline P_k goes on, as F is asked to. Nothing is told which places belong together, or how they
-move: the loss of F'' finds out.
+goes its own way. P_k is used beyond the outline, too, where L_F asks F to go on (extension.py). Nothing is told which places
+belong together, or how they move: the loss of F'' finds out.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1, hold: Hold | None = Non
     """The quadratic flow of each body, at every place: (B, K, 2, H, W) float32.
 
     flow (B, 2, H, W); weight (B, K, H, W), 0 or more: how much a place counts; r x r places are averaged before the fit, for
-    speed; hold: None is none. Exact, but for `TIE`, for a flow that is a second-order polynomial of the place, or one
-    that its hold wishes for; 0 where nothing has weight.
+    speed; hold: None is none. Exact, but for `TIE`, for a flow that is linear in the place, or with r = 1 a polynomial of
+    second order; with r > 1 one that bends is off by (r^2 - 1) / 12 of its second-order coefficients. 0 without any weight.
     """
     flow, weight = flow.float(), weight.float()
     B, K, H, W = weight.shape
@@ -131,7 +131,8 @@ class Bodies(nn.Module):
     def forward(self, flow: Tensor, features: Tensor, moving: Tensor, source: Tensor) -> Tensor:
         """F'' (B, 2, r h, r w), float32, of F' (the same).
 
-        moving (B, 1, r h, r w): what of F's own places moves, 0 .. 1; source (B or 1, 1, r h, r w): what of the picture's.
+        moving (B, 1, r h, r w): O(p + F'), does what arrives at p move, 0 .. 1; source (B or 1, 1, r h, r w): O(p), does what
+        the source has at p.
         """
         own = self.shares(features)
         bodies = self.bodies(features, own * source)

@@ -27,10 +27,10 @@ def make_branches(
     bare: Tensor | None = None,
     corners: Tensor | None = None,
 ) -> tuple[dict[str, Branch], Tensor]:
-    """The conditions of the named branches, and the flow of the last of them, the fullest, float32, as `model.warp` gives it.
+    """The conditions of the named branches, and the flow of the last, the fullest: a displacement in its cells, float32.
 
-    image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare (77, w) of the
-    caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
+    image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare, (77, w) or one
+    for each, of the caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
     corners (B, N, 2) of the pictures: the full branch's flow is made as long as m says at them, see calibration.py.
     Without `s_M` every branch has its c_M (the paper's), with it the full branch alone. The flow is 0 for variants
     without a warp and for a dropped picture.
@@ -56,5 +56,5 @@ def in_cells(flow: Tensor, flow_mode: str) -> Tensor:
     if flow_mode == "displacement":
         return flow
     h, w = flow.shape[-2:]
-    place = ((flow + 1) * flow.new_tensor([w, h])[:, None, None] - 1) / 2  # the inverse of to_sampling_grid
+    place = ((flow + 1) * flow.new_tensor([w, h])[:, None, None] - 1) / 2  # the inverse of to_coordinates
     return place - identity_grid(h, w, flow.device)

@@ -1,12 +1,13 @@
 """The motion that was asked for, to the letter (ours, lite's default): F made longer or shorter until Alg. 1 would say m.
 
-m is the mean length of the vectors of the source's corners, of those that go further than 1 px (motion.py). FNet has to guess
-where these corners are, and how far away a body's fastest ones; the source's pixels say it. So F is read off at the corners,
+m is the mean length of the vectors of the source's corners, of those that go further than 1 px (motion.py). FNet can only guess
+where these corners lie and how far the fastest of them go; the source's pixels show it. So F is read off at the corners,
 
     g = m / mean length,    z_W = WNet(E(c_I), g F)
 
 and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 1.25 at most. In
-training, where latents have no corners, g comes from the exact flow, so that z_W teaches what g does not mend (`as_long_as`).
+training, where latents have no corners, g comes from the exact flow (`as_long_as`): the loss of z_W is then about shape and
+direction, not about the length that g corrects.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -40,11 +42,13 @@ def to_source(image: Any) -> Image.Image:
     if isinstance(image, Tensor):
         if image.ndim == 4 and len(image) == 1:
             image = image[0]
-        if image.ndim != 3 or image.shape[0] != 3 or not bool(torch.isfinite(image).all()):
-            raise ValueError(f"A tensor of shape {tuple(image.shape)} is no picture: give finite (3, H, W) in [-1, 1].")
+        if image.ndim != 3 or image.shape[0] != 3 or not (image.is_floating_point() and bool(torch.isfinite(image).all())):
+            kind = f"A tensor of shape {tuple(image.shape)} and {image.dtype}"
+            raise ValueError(f"{kind} is no picture: give finite floats (3, H, W) in [-1, 1].")
         image = to_pil(image)
     elif isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+        if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] in (3, 4)):
             raise ValueError(f"A {image.dtype} array of shape {image.shape} is no picture: give uint8 (H, W, 3).")
         image = Image.fromarray(image)
     return open_image(image)
@@ -78,11 +82,13 @@ def fit_size(size: tuple[int, int], wanted: int | tuple[int, int] | None) -> tup
     """(width, height) of the frames: None is the source's size, a number the longest side, a pair the size itself."""
     if wanted is None:
         return size
-    pair = not isinstance(wanted, int)
-    sides = tuple(wanted) if pair else tuple(max(1, round(length * wanted / max(size))) for length in size)
-    if len(sides) != 2 or not all(isinstance(side, int) and 8 <= side <= 16384 for side in (*sides, max(sides))):
-        raise ValueError(f"The output size {wanted!r} makes frames of {sides} px: give sides from 8 to 16384 px.")
-    return sides
+    if isinstance(wanted, Integral):
+        sides = tuple(max(1, round(length * wanted / max(size))) for length in size)
+    else:
+        sides = tuple(wanted) if isinstance(wanted, Sequence) else (wanted,)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and 8 <= side <= 16384 for side in sides):
+        raise ValueError(f"The output size {wanted!r} makes frames of {sides} px: give whole sides from 8 to 16384 px.")
+    return tuple(map(int, sides))
 
 
 def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
@@ -149,8 +155,8 @@ def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tens
         else:
             grid = here.permute(1, 2, 0)[None]
             F, part = (tf.grid_sample(each, grid, padding_mode="border", align_corners=False) for each in (flow, share))
-        # 2. look there; what lies outside is 0. Every thread takes a part of the rows, for it would share nothing else
-        threads = torch.get_num_threads()
+        # 2. look there; what lies outside is 0. A CPU's threads share out the batch alone: each gets a part of the rows
+        threads = torch.get_num_threads() if frame.device.type == "cpu" else 1
         parts = threads if len(rows) % threads == 0 else 1
         there = F.add_(here).view(2, parts, len(rows) // parts, width).permute(1, 2, 3, 0)
         detail = tf.grid_sample(lost.expand(parts, -1, -1, -1), there, padding_mode="zeros", align_corners=False)

@@ -35,13 +35,14 @@ def is_known(vae: nn.Module) -> bool:
 class DirectDecoder(nn.Module):
     """A `vae` whose weights will not change, in its place: it decodes sooner, in its dtype.
 
-    inside: what convolutions multiply in, such as torch.bfloat16; None: their own dtype.
+    inside: what convolutions multiply in, such as torch.bfloat16, where this CPU can; None: their own dtype.
     """
 
     def __init__(self, vae: AutoencoderKL, inside: torch.dtype | None = None) -> None:
         super().__init__()
         self.vae, self.inside = vae, inside
-        self.parts = tuple(vae.modules()) if is_known(vae) and can_lay() else ()
+        can = is_known(vae) and can_lay(inside or vae.decoder.conv_in.weight.dtype)
+        self.parts = tuple(vae.modules()) if can else ()
         self._laid: Any = None
 
     @property

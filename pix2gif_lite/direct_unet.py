@@ -11,9 +11,9 @@ their channels last, where every cell is a token already, and plain functions ar
 
 For predictions on a CPU, not for training. What it does not know (`is_known`) goes through diffusers' own forward.
 
-Who promises that the weights stay as they are (`fixed`) gets them laid out once (laid.py), for of one picture's cells there
-are fewer than of a layer's weights. And convolutions may multiply in bfloat16, where the CPU does so twice as fast, while
-what is passed from block to block stays as it was: each block's share is rounded, their sum is not.
+With `fixed`, a promise that the weights never change, they are laid out once (laid.py): for one picture a layer has more
+weights than cells, and to lay them out is most of its work. And convolutions may multiply in bfloat16, where the CPU does so
+twice as fast, while what is passed from block to block stays as it was: each block's share is rounded, their sum is not.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def is_known(unet: nn.Module) -> bool:
     """Is it of the kind that is written out here, with no adapters and no other attention?"""
     if type(unet) is not UNet2DConditionModel or any(unet.config[name] != value for name, value in FIXED.items()):
         return False
+    if any(getattr(block, "s1", None) is not None for block in unet.up_blocks):  # FreeU
+        return False
     attentions = (module for module in unet.modules() if type(module) is Attention)
     return all(type(m) in KNOWN for m in unet.modules()) and all(type(a.processor) is AttnProcessor2_0 for a in attentions)
 
@@ -74,7 +76,8 @@ class DirectUNet(nn.Module):
 
     Which modules there are is looked at once: make another after an adapter was put in, or another attention.
     fixed   the weights will not change: those of convolutions are copied, as the CPU wants them, at a size's first prediction
-    inside  what fixed convolutions multiply in, such as torch.bfloat16; None: their own dtype. ValueError if not fixed
+    inside  what fixed convolutions multiply in, such as torch.bfloat16, where this CPU can; None: their own dtype.
+            ValueError if not fixed
     """
 
     def __init__(self, unet: UNet2DConditionModel, fixed: bool = False, inside: torch.dtype | None = None) -> None:
@@ -83,7 +86,7 @@ class DirectUNet(nn.Module):
             raise ValueError(f"Weights that may change cannot be kept in {inside}: say fixed=True, or no inside.")
         self.unet, self.inside = unet, inside
         self.parts = tuple(unet.modules()) if is_known(unet) else ()
-        self.fixed = fixed and bool(self.parts) and can_lay()
+        self.fixed = fixed and bool(self.parts) and can_lay(inside or self.dtype)
         self._laid: Any = None
 
     @property
@@ -106,8 +109,10 @@ class DirectUNet(nn.Module):
     ) -> tuple[Tensor]:
         """The prediction (B, C, h, w), in a tuple, as diffusers gives it: sample (B, C', h, w), timestep () or (B,), text
         (B, tokens, width). h and w are multiples of 2 for each time that the UNet halves them."""
-        x, text = sample.to(self.dtype), encoder_hidden_states.to(self.dtype)
-        if self.can_predict(x):
+        ours = self.can_predict(sample)
+        kind = self.dtype if ours else self.unet.dtype  # not one weight's: layers may be stored smaller than they compute
+        x, text = sample.to(kind), encoder_hidden_states.to(kind)
+        if ours:
             out = predict(self._weights(), x, torch.as_tensor(timestep).expand(len(x)), text)
         else:
             (out,) = self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)
@@ -163,7 +168,7 @@ def resnet(block: ResnetBlock2D, x: Tensor, time: Tensor | None = None) -> Tenso
 
 
 def enlarged(block: nn.Module, x: Tensor) -> Tensor:
-    """(B, C, h, w) twice as large where the block ends so, as it is elsewhere."""
+    """x (B, C, h, w), twice as large where the block ends in an upsampler, else as it is."""
     if block.upsamplers is None:
         return x
     return conv(block.upsamplers[0].conv, F.interpolate(x, scale_factor=2.0, mode="nearest")).to(x.dtype)

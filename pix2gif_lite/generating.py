@@ -83,7 +83,7 @@ def generate(
     prompts = [motion_prompt(caption, m) for caption in captions for m in motions]
     dropped = captions if scales.s_M is not None else []  # heard where motion is dropped: the caption without its number
     ids = tokenize(pipe.tokenizer, [NULL_PROMPT, *prompts, *dropped]).to(device)
-    null, c_T, bare = encode_text(pipe.text_encoder, ids).split([1, len(prompts), len(dropped)])
+    null, c_T, bare = encode_text(pipe.text_encoder, ids).to(dtype).split([1, len(prompts), len(dropped)])
     bare = bare.repeat_interleave(K, 0) if dropped else None
     m = torch.tensor(list(motions), device=device).repeat(len(captions))
     # 2. flow, warp and noise, once a frame

@@ -43,7 +43,8 @@ class DropMasks(NamedTuple):
 def drop_masks(sample_indices: Iterable[int], seed: int, preset: Preset) -> DropMasks:
     """Which conditions are dropped in training: 5% text only, 5% image only, 5% both, by the preset's rates.
 
-    Where the preset guides by motion too (s_M), half of the text drops lose the motion, and 3% of the rest the motion alone.
+    Where the preset guides by motion too (s_M), half of the text drops lose the motion, and 3% of the samples that
+    keep text and image lose the motion alone.
 
     `sample_indices` (B,) count samples over the whole training (step * batch_size + position), not places in a data
     set, else a sample would lose the same condition in every epoch. A sample's fate depends on (seed, index) alone, so

@@ -49,8 +49,8 @@ def let_helpers_go() -> None:
     """End the threads that stand by for this thread's products on a CPU; its next product gets new ones, in 0.1 ms.
 
     For a thread that computes next to another one, as a studio's does beside the notebook's cells: GNU's OpenMP counts the
-    helpers of all, and where there are more than cores it puts them to sleep between any two products. A move of the slider
-    took 40 to 60 ms for 30 (two cores). Does nothing where OpenMP is another one.
+    helpers of all threads together and, with more than cores, sleeps between any two products. A slider's move then took 40
+    to 60 ms instead of 30 (two cores). Does nothing where OpenMP is another one.
     """
     if (pause := _openmp_pause()) is not None:
         pause(1)  # softly: settings stay

@@ -18,8 +18,11 @@ POINTWISE, REORDER = "_convolution_pointwise", "mkldnn_reorder_conv2d_weight"  #
 
 
 @functools.cache
-def can_lay() -> bool:
-    """Does this build of torch lay convolutions, and are they the same then? The names are its own: a small one is tried."""
+def can_lay(inside: torch.dtype = torch.float32) -> bool:
+    """Can this torch lay convolutions that multiply in `inside` on this CPU, and are they the same then? A small one is tried.
+
+    The names are torch's own, not promised; bfloat16 needs AVX-512 or AVX-NE-CONVERT.
+    """
     known = hasattr(torch.ops.mkldnn, POINTWISE) and hasattr(torch._C._nn, REORDER)
     if not (known and torch.backends.mkldnn.is_available()):
         return False
@@ -27,8 +30,9 @@ def can_lay() -> bool:
         layer, x = nn.Conv2d(4, 8, 3, padding=1), torch.randn(1, 4, 6, 6)
     try:
         with torch.no_grad():
-            return torch.allclose(LaidConv(layer)(x), layer(x), atol=1e-4)
-    except (RuntimeError, TypeError):  # known by the same name, and called otherwise
+            made, near = LaidConv(layer, inside)(x).float(), 1e-4 if inside == torch.float32 else 0.05
+            return torch.allclose(made, layer(x), atol=near)
+    except (RuntimeError, TypeError):  # known by the same name, and called otherwise; or not on this CPU
         return False
 
 
@@ -58,7 +62,7 @@ class LaidConv:
 def with_laid(net: nn.Module) -> nn.Module:
     """A copy of a network, of the same weights, with its convolutions laid; without a difference where they cannot be."""
     net = copy.deepcopy(net, {id(each): each for each in (*net.parameters(), *net.buffers())})
-    for part in net.modules() if can_lay() else ():
+    for part in net.modules() if can_lay(next(net.parameters()).dtype) else ():
         if type(part) is nn.Conv2d and part.padding_mode == "zeros" and isinstance(part.padding, tuple):
             part.forward = LaidConv(part)
     return net

@@ -63,7 +63,7 @@ class Source(NamedTuple):
 
 
 class Way(NamedTuple):
-    """From z_W to a picture: what may round where nobody sees it. The warp may not: half a place is an edge elsewhere."""
+    """The networks from z_W to the picture. They may round where it does not show; a warp may not: edges would move."""
 
     unet: DirectUNet
     vae: AutoencoderKL | DirectDecoder
@@ -78,9 +78,9 @@ class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.
 
     `bfloat16`: the UNet and D are copies that compute in it, for a CPU that does so faster; the flow and the warp stay
-    float32, where places are not rounded. Without it their convolutions alone multiply in it, and sums stay float32, once a
-    picture's first frame has shown that nobody sees it. The weights must not change meanwhile: make another `Live` for others.
-    May be called from several threads; they take turns.
+    float32, where places are not rounded. Without it only their convolutions multiply in it, with float32 sums, and only after
+    a picture's first frame came out alike both ways (`is_alike`). The weights must not change meanwhile: make another `Live`
+    for others. May be called from several threads; they take turns.
     """
 
     def __init__(self, pipe: Pix2GifPipeline, bfloat16: bool = False) -> None:
@@ -103,7 +103,10 @@ class Live:
         return packed(self._frame(picture, caption, m, seed, **how))
 
     def frame(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> Image.Image:
-        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, to within three grey levels.
+        """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, but for rounding.
+
+        A picture's first frame is within three grey levels of it where convolutions round (see the class), later ones are not
+        compared.
 
         picture, caption, m, seed as the pipeline takes them; how: steps, s_I, s_T (the weights' own unless given), and
         callback, which gets the sampler's dict at each step and may raise to stop. Errors: the pipeline's.

@@ -1,6 +1,6 @@
 """The loss terms of Pix2Gif (section 3.4 of the paper), each a pure function that returns one number.
 
-    L_T = L_LDM + lambda_P L_P (+ lambda_W L_W + lambda_S L_S)                      Eq. 8
+    L_T = L_LDM + lambda_P L_P (+ lambda_W L_W + lambda_F L_F + lambda_O L_O + lambda_S L_S)      Eq. 8
 
     diffusion    L_LDM   || target - prediction ||^2, target = eps or v    Eq. 3
     perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
@@ -30,9 +30,9 @@ from .reasons import reason
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
 VGG19_SIDE = 16  # cells: VGG19 halves its input four times on the way to the last of them
-EPSILON = 0.1  # px: much shorter errors of a flow count as squares do, and leave the gradient to the others
-AROUND = 0.25  # what a pixel around what moves counts in L_F: F is smooth there, but it is not looked at
-STILL = 0.25  # px: what moves less and is not exactly still is neither, for L_O
+EPSILON = 0.1  # px: below it an error of a flow counts by its square, and small errors give little gradient
+AROUND = 0.25  # weight in L_F of a pixel beyond the outline: F shall go on there, but z_W does not show it
+UNSURE = 0.25  # px: shorter flows that are not exactly 0 count neither as moving nor as still in L_O
 TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights are fetched; torch.hub would wait for ever
 
 
@@ -83,7 +83,7 @@ def outline_loss(moving: Tensor, exact: Tensor) -> Tensor:
     """
     flow = exact.nan_to_num()
     length = flow.square().sum(dim=1, keepdim=True).sqrt()
-    known = ~exact.isnan().any(dim=1, keepdim=True) & ((length == 0) | (length >= STILL))
+    known = ~exact.isnan().any(dim=1, keepdim=True) & ((length == 0) | (length >= UNSURE))
     if moving.shape[-1] != exact.shape[-1]:
         moving = F.interpolate(moving, size=exact.shape[-2:], mode="bilinear", align_corners=False)
     there = warp(moving.float(), flow).clamp(1e-6, 1 - 1e-6)

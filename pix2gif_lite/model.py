@@ -153,8 +153,8 @@ class Pix2GifModel(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None]:
         """F of Eq. 5 as z_W shows it, float32, and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
-        F is (B, 2, r h, r w), in cells of its own grid: r is 1, or where WNet learns its places a side of a cell. Once a frame
-        is enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
+        F is (B, 2, r h, r w), in cells of its own grid: r = `flow_places`, 1 for the WNet without weights. Once a frame is
+        enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
         With the pictures' corners (B, N, 2), as calibration.py finds them, and motion (B,), F is made as long as they say.
         """
         flows = self.flows(image_latents, c_L)
@@ -183,4 +183,9 @@ class Pix2GifModel(nn.Module):
         if self.residual is None:
             return prediction
         guess = z_W if self.uses_warp else image_latents
-        return from_residual(prediction, z_t, guess, t, self.alphas_cumprod, self.residual)
+        return from_residual(prediction, z_t, guess, t, self.alphas_cumprod, self.spread(image_latents))
+
+    def spread(self, image_latents: Tensor) -> Tensor:
+        """How far x_0 is from the guess, (B, 1, 1, 1): the residual, and 1, all of x_0, where the picture was dropped."""
+        kept = (image_latents != 0).flatten(1).any(1).view(-1, 1, 1, 1)
+        return torch.where(kept, self.residual, 1.0)

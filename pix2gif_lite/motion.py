@@ -125,9 +125,9 @@ def _to_pixels(image: Any) -> np.ndarray:
     if isinstance(image, Image.Image):
         return np.asarray(image if image.mode in ("RGB", "L") else image.convert("RGB"))
     if hasattr(image, "detach"):  # a tensor, asked this way so that measuring does not import torch
+        if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+            raise ValueError(f"A tensor of shape {tuple(image.shape)} and {image.dtype} is no picture: pass floats (3, H, W).")
         image = image.detach().cpu().float().numpy()
-        if image.ndim != 3 or image.shape[0] != 3:
-            raise ValueError(f"A tensor of shape {image.shape} is no picture: pass (3, H, W) in [-1, 1].")
         if not np.isfinite(image).all():
             raise ValueError("The picture holds NaN or infinity: pass finite values in [-1, 1].")
         # rounded as a saved frame is, so that a tensor and its file measure the same

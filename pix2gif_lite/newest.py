@@ -99,6 +99,6 @@ class Newest:
                 let_helpers_go()
                 with self._turn:
                     self._working = False
+                    self._turn.notify_all()  # first: they wake when the lock is free, whatever `changed` may raise
                     if not self._slot:
                         self.changed(False)
-                    self._turn.notify_all()

@@ -38,11 +38,10 @@ from .kept import Kept
 from .loading import load_parts
 from .model import Pix2GifModel
 from .noise import NOISES
-from .presets import Preset
+from .presets import LITE, Preset
 from .pretrained import resolve_weights
 from .request import check_at_once, check_image_size, check_interval, check_motions, check_scales, check_seed, untrained_note
 from .result import Clock, Pix2GifOutput
-from .sampling import get_sampler
 from .text import cut_note, motion_prompt
 
 FRAMES_AT_ONCE = 16  # in one UNet call, times the branches of the guidance
@@ -75,14 +74,14 @@ class Pix2GifPipeline(DiffusionPipeline):
         preset: str = "lite",
         variant: str = "full",
         prediction_type: str = "v_prediction",
-        residual: float | None = 0.15,
+        residual: float | None = LITE.residual,
         scale_image_latents: bool = True,
         train_timesteps: int = 1000,
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
         image_size: int = 128,
         sampler: str = "dpmpp_2m",
-        sampling_steps: int = 2,
+        sampling_steps: int = LITE.sampling_steps,
         spacing: str = "trailing",
         s_T: float = 1.0,
         s_I: float = 1.0,
@@ -197,7 +196,6 @@ class Pix2GifPipeline(DiffusionPipeline):
         scales = check_scales(c.s_I if s_I is None else s_I, c.s_T if s_T is None else s_T, s_M)
         interval = check_interval(interval)
         sampler = c.sampler if sampler is None else sampler
-        get_sampler(sampler)
         ac = alphas_cumprod(c)  # the settings have a preset's names
         steps = c.sampling_steps if steps is None else steps
         sigmas, _ = sigmas_for(steps, ac, c.spacing, sampler)

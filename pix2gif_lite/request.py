@@ -188,8 +188,7 @@ def choose_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        return "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "mps" if _mps_can_warp() else "cpu"
     try:
         if name.split(":")[0] not in DEVICES:
             raise ValueError
@@ -197,6 +196,24 @@ def choose_device(name: str) -> str:
     except Exception as error:  # CUDA raises what it likes
         raise ValueError(f"The device {name!r} is not on this machine: use --device cpu, or auto.") from error
     return name
+
+
+def _mps_can_warp() -> bool:
+    """Is there an Apple GPU, and a torch that can look up there as `lookup.warp` does, and learn from it? Older ones cannot."""
+    import torch
+
+    mps = getattr(torch.backends, "mps", None)
+    if mps is None or not mps.is_available():
+        return False
+    try:
+        picture = torch.zeros(1, 1, 2, 2, device="mps", requires_grad=True)
+        places = torch.zeros(1, 1, 2, 2, device="mps", requires_grad=True)
+        for mode in ("bilinear", "bicubic"):
+            seen = torch.nn.functional.grid_sample(picture, places, mode, padding_mode="border", align_corners=False)
+            seen.sum().backward()
+    except (RuntimeError, AssertionError):  # NotImplementedError is one; a torch built without MPS asserts
+        return False
+    return True
 
 
 def _is_number(value: Any) -> bool:

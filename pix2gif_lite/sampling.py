@@ -90,8 +90,9 @@ def start(noise: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def euler_ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, callback: Callback | None = None) -> Tensor:
-    """Ancestral sampling with Euler steps (Karras et al. 2022; k-diffusion), x (B, 4, h, w), sigmas (n + 1,) falling.
+    """Ancestral sampling with Euler steps, x (B, 4, h, w), sigmas (n + 1,) falling.
 
+    DDPM's posterior as k-diffusion writes it; Song et al. 2021, appendix F.
     `noise` gives step i its fresh noise, once a step but not on one to sigma = 0: an argument, so that the caller
     decides whether frames share it. First order.
     """

@@ -22,6 +22,7 @@ from .gifs import encode_animation
 from .live import Live
 from .pictures import open_upload
 from .pipeline import Pix2GifPipeline
+from .presets import LITE
 from .request import check_motions
 from .result import Pix2GifOutput
 from .sheets import contact_sheet
@@ -47,7 +48,7 @@ class Request:
     seed: int = 0
     s_T: float = 1.0
     s_I: float = 1.0
-    steps: int = 2
+    steps: int = LITE.sampling_steps
     fps: float = 4
     loop: str = "pingpong"
 

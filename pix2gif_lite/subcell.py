@@ -10,7 +10,7 @@ did: see the model card. So each cell is unfolded into r x r places, which are l
     U = unfold(E(c_I))
     O(U, features)      what of the source moves, 0 .. 1 in each place
     a(p) = (1 - O(p)) (1 - O(p + F'(p)))
-    z_W = W + fold((1 - a) WNet(U, F') + a U, W),    W = (1 - a) WNet(E(c_I), F) + a E(c_I)
+    z_W = W + fold((1 - a) WNet(U, F') + a U; W, O),    W = (1 - a) WNet(E(c_I), F) + a E(c_I)
 
 a says what stays: a place that holds nothing that moves, and to which nothing that moves comes. So the outline of a thing is
 drawn once, where the picture shows it, and the flow carries it along: F itself may be smooth and go on beyond the outline,
@@ -89,7 +89,10 @@ class Places(NamedTuple):
 
 
 class SubcellWarp(nn.Module):
-    """The learnt look-up: latents of `channels`, r x r places a cell, convolutions of `width`, FNet's `features` to read."""
+    """The learnt look-up: latents of `channels`, r x r places a cell, convolutions of `width`, FNet's `features` to read.
+
+    edge: channels in which O is drawn; bodies: how many things may each move as one (bodies.py), 0: none.
+    """
 
     def __init__(self, channels: int, features: int, r: int, width: int, edge: int = 16, bodies: int = 0) -> None:
         super().__init__()

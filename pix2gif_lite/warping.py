@@ -13,8 +13,8 @@ Shapes, for the paper's latent of 4 x 32 x 32 and text of 77 tokens (B is the ba
                                                        | deconv0, and flow1 enlarged
                                                      18 x 32 x 32 --> flow0 = F, the only one that warps
 
-WNet is `warp` (lookup.py): it has no weights, and neither has the paper's. Lite's looks between the cells as well, learns how
-(subcell.py), and knows what moves as one (bodies.py). The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of
+WNet is `warp` (lookup.py), without weights, as the paper's. Lite's has some: it learns to look between the cells (subcell.py),
+and F to move a thing as one (bodies.py). The flow points BACKWARDS: z_W(p) = E(c_I)(p + F(p)), so every cell of
 the result has exactly one value. Flows are in cells of their own grid, float32, (B, 2, h, w), x then y. This file does not
 know what a latent or c_L means.
 """
@@ -52,7 +52,7 @@ class FlowPyramid(NamedTuple):
         return self.finest if self.places is None else self.places.flow * (self.places.staying < 0.5)
 
     def of(self, rows: Tensor) -> FlowPyramid:
-        """The flows of some of the samples, (B,) bool, of as many sources."""
+        """The flows of the samples where `rows` (B,) is True; each must have a source of its own (no `expand`)."""
         flows = (flow[rows] for flow in self[:3])
         return FlowPyramid(*flows, None if self.places is None else Places(*(part[rows] for part in self.places)))
 

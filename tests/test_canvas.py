@@ -1,13 +1,15 @@
 """Sizes and detail: with no motion the detail restores the source, with motion it moves along."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as tf
 from PIL import Image
 
 from pix2gif_lite import canvas
-from pix2gif_lite.canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_tensor, work_size
+from pix2gif_lite.canvas import add_detail, chunks, explained, fit_size, lost_detail, resize, to_source, to_tensor, work_size
 from pix2gif_lite.metrics import psnr
+from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.scenes import draw, sample_scenes
 
 
@@ -34,10 +36,30 @@ def test_work_size(size, expected):
 def test_fit_size_and_chunks():
     assert fit_size((640, 320), None) == (640, 320)
     assert fit_size((640, 320), 128) == (128, 64)
-    assert fit_size((640, 320), (50, 60)) == (50, 60)
+    assert fit_size((640, 320), (50, 60)) == fit_size((640, 320), [np.int64(50), np.int64(60)]) == (50, 60)
+    assert fit_size((640, 320), np.int64(128)) == (128, 64) and all(type(n) is int for n in fit_size((9, 9), np.int64(99)))
+    for wrong in (512.0, "512", (50.0, 60), (50, 60, 70), 7, (8, 16385), (50,), torch.zeros(2)):
+        with pytest.raises(ValueError, match="give whole sides from 8 to 16384 px"):
+            fit_size((640, 320), wrong)
     assert chunks(0, 16) == []
     assert [len(part) for part in chunks(18, 16)] == [9, 9]
     assert [k for part in chunks(35, 16) for k in part] == list(range(35))
+
+
+def test_arrays_and_tensors_are_pictures_or_refused():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert np.array_equal(to_source(grey), to_source(grey[..., None])) and to_source(grey).mode == "RGB"
+    colours = np.stack([grey, grey.T, grey + 9], -1)
+    assert np.array_equal(to_source(colours), colours)
+    opaque = np.concatenate([colours, np.full((8, 8, 1), 255, np.uint8)], -1)
+    assert np.array_equal(to_source(opaque), colours)
+    tensor = torch.from_numpy(colours).permute(2, 0, 1)
+    assert np.array_equal(to_source(tensor / 127.5 - 1), colours)
+    for wrong in (colours.transpose(2, 0, 1), np.dstack([colours, colours]), colours / 255, tensor, tensor.int(), tensor / 0.0):
+        with pytest.raises(ValueError, match="is no picture: give"):
+            to_source(wrong)
+    with pytest.raises(ValueError, match="uint8 is no picture: pass floats"):
+        motion_magnitude(tensor, tensor)
 
 
 def test_without_motion_detail_restores_the_source(picture):

@@ -16,6 +16,7 @@ from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
 from pix2gif_lite.direct_decoder import DirectDecoder
 from pix2gif_lite.kept import Kept
+from pix2gif_lite.laid import can_lay
 from pix2gif_lite.live import Live
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
@@ -231,7 +232,7 @@ def test_the_unet_rounds_after_a_first_frame_that_does_not_show_it(pipe, picture
         live.frame(picture, CAPTION, 10, s_T=2.0)  # guided
         second = torch.bfloat16 if rounds else None
         assert drawn == [None, torch.bfloat16, second, None]
-        assert (0 < levels(low, expected[9]) < 10) if rounds else levels(low, expected[9]) <= 1
+        assert (0 < levels(low, expected[9]) < 10) if rounds and can_lay(torch.bfloat16) else levels(low, expected[9]) <= 1
 
 
 def test_d_that_rounds_decodes_nearly_the_same(pipe, picture):
@@ -241,7 +242,8 @@ def test_d_that_rounds_decodes_nearly_the_same(pipe, picture):
         exact, half = pipe.vae.decode(z).sample, copy.deepcopy(pipe.vae).bfloat16().decode(z.bfloat16()).sample.float()
         found = [DirectDecoder(pipe.vae, inside).decode(z).sample for inside in (None, torch.bfloat16)]
     apart = [float((each - exact).abs().mean()) for each in (*found, half)]
-    assert apart[0] < 1e-6 and 1e-5 < apart[1] < apart[2] < 0.1 * float(exact.std())
+    assert apart[0] < 1e-6 and apart[1] < apart[2] < 0.1 * float(exact.std())
+    assert apart[1] > 1e-5 or not can_lay(torch.bfloat16)  # not every CPU can
     assert found[1].dtype == torch.float32 and pipe.vae.decode(z).sample.dtype == torch.float32
 
 

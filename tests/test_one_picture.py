@@ -31,7 +31,7 @@ def answer(net, E, c_L):
 @pytest.mark.parametrize("lay", [True, False])
 def test_it_is_the_networks_answer_for_every_picture_and_motion(net, monkeypatch, lay):
     can = laid.can_lay()
-    monkeypatch.setattr(laid, "can_lay", lambda: lay and can)
+    monkeypatch.setattr(laid, "can_lay", lambda *_: lay and can)
     share = 1e-3 if lay else 0.0  # of the answer's spread: convolutions that are laid add up in another order
     torch.manual_seed(1)
     E, c_L, quick = torch.randn(2, 1, 4, 32, 32), torch.randn(3, 1, 77, 256), OnePicture(net)
@@ -46,7 +46,7 @@ def test_it_is_the_networks_answer_for_every_picture_and_motion(net, monkeypatch
 
 
 def test_another_motion_costs_what_depends_on_it(net, monkeypatch):
-    monkeypatch.setattr(laid, "can_lay", lambda: False)  # torch's counter does not know laid convolutions
+    monkeypatch.setattr(laid, "can_lay", lambda *_: False)  # torch's counter does not know laid convolutions
     E, c_L, quick, counts = torch.randn(1, 4, 32, 32), torch.randn(3, 1, 77, 256), OnePicture(net), []
     for text in c_L:
         with FlopCounterMode(display=False) as counter:

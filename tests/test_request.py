@@ -103,6 +103,12 @@ def test_loss_weights_as_text():
             parse_loss_weights(wrong, known)
 
 
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_built(), reason="torch can compute on a GPU here")
+def test_an_apple_gpu_on_which_torch_cannot_warp_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == "cpu"
+
+
 def test_folders_and_devices(tmp_path):
     check_folder(tmp_path)
     check_folder(tmp_path / "new" / "er")

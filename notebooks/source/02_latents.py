@@ -296,7 +296,8 @@ def photograph_of_text(seed=0):
     page, top = Image.new("RGB", (512, 512), (238, 232, 218)), 24
     pen = ImageDraw.Draw(page)
     for size in SIZES:
-        pen.text((28, top), "The cat sat on the mat" if size <= 12 else "The cat sat", (40, 36, 44), ImageFont.load_default(4 * size))
+        words = "The cat sat on the mat" if size <= 12 else "The cat sat"
+        pen.text((28, top), words, (40, 36, 44), ImageFont.load_default(4 * size))
         top += 4 * size + 18
     page = page.rotate(2, Image.Resampling.BICUBIC, fillcolor=(238, 232, 218)).filter(ImageFilter.GaussianBlur(1.5))
     light = np.linspace(1.0, 0.75, 512)[None, :, None]

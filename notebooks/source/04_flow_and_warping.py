@@ -488,7 +488,7 @@ with torch.no_grad():
     known = bodies.bodies(features, shares * flows.places.moving)
     trust = bodies.trust(features, shares, known)[0]
 for k, (stiff, rigid) in enumerate(zip(*(part[0].tolist() for part in known.hold), strict=True), 1):
-    print(f"body {k}: weight of 'it does not bend' {stiff:.3g}, of 'it keeps its shape' {rigid:.3g}; all its places together: 1")
+    print(f"body {k}: weight of 'it does not bend' {stiff:.3g}, of 'it keeps its shape' {rigid:.3g}; of all its places 1")
 row = [star, *(1 - 2 * share.expand(1, 3, -1, -1) for share in (*shares[0, :, None], trust))]
 row += [flow_to_rgb(flow, maximum=10) for flow in (single, g * whole, exact.flow)]
 names = ["source", "S: black is body 1", "S: black is body 2", "T: black goes along", "F' alone", "F'' times g", "exact flow"]

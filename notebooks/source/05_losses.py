@@ -150,7 +150,7 @@ def flow_by_hand(flow, exact):  # both (B, 2, h, w); rounded off at 0, as sqrt(x
 def outline_by_hand(outline, exact):  # (B, 1, S, S) and (B, 2, S, S), px; each pixel asks the place that it comes from
     moves = (exact != 0).any(1, keepdim=True)
     right = torch.where(moves, warp(outline, exact), 1 - warp(outline, exact))
-    asked = (exact.norm(dim=1, keepdim=True) >= losses.STILL) | ~moves
+    asked = (exact.norm(dim=1, keepdim=True) >= losses.UNSURE) | ~moves
     return -(right.clamp(min=1e-6).log() * asked).mean()
 
 

@@ -407,7 +407,8 @@ def show_trained(variant, s_I):
     for key, figure in FIGURES.items():
         if values := list(over_seeds(ablation, variant, s_I, key).values()):
             figures.append(f"{figure.label:32}{spread(values, figure.digits)} {figure.unit}")
-    chart = obedience(ablation["made"]["motions"], {variant: runs, **others}, f"s_I = {s_I}, {len(runs)} seed{'s' * (len(runs) > 1)}")
+    title = f"s_I = {s_I}, {len(runs)} seed{'s' * (len(runs) > 1)}"
+    chart = obedience(ablation["made"]["motions"], {variant: runs, **others}, title)
     return [words, contact_sheet([[tiles[name] for name in names]], None, names, 104), chart, "\n".join(figures)]
 
 
