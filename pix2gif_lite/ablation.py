@@ -51,6 +51,7 @@ CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
 UNSAID = {"s_T": "1", "steps": "unknown"}  # of an ablation.json that does not say so; of D, which it did not name either,
 # nothing is known
 OURS = ("flow", "outline")  # loss terms that the paper has not
+FROM_SOURCE = 0.33  # s where there is no z_W: how far a frame's latent is from its source's, root mean square over the latents
 # What settings change.
 PAPERS_WARP = LITE.with_changes(
     flow_subcells=0, flow_bodies=0, calibrate=False, loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0)
@@ -72,8 +73,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("base", "Base: the motion in words alone", {"variant": "base"}),
-    Setting("motion-embed", "Motion-embed: c_M added to the text", {"variant": "motion-embed"}),
+    Setting("base", "Base: the motion in words alone", {"variant": "base", "residual": FROM_SOURCE}),
+    Setting("motion-embed", "Motion-embed: c_M added to the text", {"variant": "motion-embed", "residual": FROM_SOURCE}),
     Setting("warp", "Warp: the UNet sees z_W alone", {"variant": "warp"}),
     Setting("warp-add", "Warp-add: z_W + E(c_I)", {"variant": "warp-add"}),
     Setting("warp-concat", "Warp-concat: z_W beside E(c_I)", {"variant": "warp-concat"}),

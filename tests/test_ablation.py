@@ -24,6 +24,7 @@ from pix2gif_lite import ablation, ablation_claims, ablation_pictures, ablation_
 from pix2gif_lite.ablation import NAMES, SETTINGS, Budget
 from pix2gif_lite.checkpoints import checkpoints, load_checkpoint, settings_of
 from pix2gif_lite.latent_cache import read_latents
+from pix2gif_lite.loading import load_component
 from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.paper_tables import TABLE_2
 from pix2gif_lite.pipeline import Pix2GifPipeline
@@ -75,12 +76,22 @@ def test_the_settings_change_what_their_names_say():
         changed[setting.name] = {key: value for key, value in asdict(preset).items() if value != before[key]}
     assert changed.pop("full") == {} and SETTINGS[-1].of(ablation.PAPERS_WARP) == LITE  # "flow-loss": as shipped
     for name in VARIANTS[:-1]:
-        assert changed.pop(name) == {"variant": name}
+        residual = {} if name.startswith("warp") else {"residual": ablation.FROM_SOURCE}
+        assert changed.pop(name) == {"variant": name} | residual
     assert changed["source"] == {"perceptual_target": "source"} and changed["absolute"] == {"flow_mode": "absolute"}
     assert changed["paper-losses"] == {
         "perceptual_target": "source",
         "loss_weights": {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.0, "flow": 0.0, "outline": 0.0, "smooth": 0.0},
     }
+
+
+def test_without_a_warp_a_frame_is_as_far_from_its_source_as_the_settings_say():
+    vae, scenes = load_component("lite", "vae"), sample_scenes(48, "train")
+    frames = draw(scenes * 2, [0] * 48 + [2 + 18 * k / 47 for k in range(48)], LITE.image_size).image
+    with torch.no_grad():
+        source, target = torch.cat([vae.encode(part).latent_dist.mode() for part in frames.split(16)]).chunk(2)
+    apart = float((target - source).square().mean().sqrt() * vae.config.scaling_factor)
+    assert apart == pytest.approx(ablation.FROM_SOURCE, rel=0.15)
 
 
 def test_frames_are_measured_as_the_pipeline_makes_them(whole):
@@ -148,7 +159,10 @@ def test_the_same_command_adds_what_is_missing_on_the_same_latents(whole, start)
     folders = [out / name for name in ("base-0", "full-0", "full-1")]
     base, full, other = (settings_of(load_checkpoint(folder / "checkpoints")) for folder in folders)
     apart = {key for key in full if base[key] != full[key]}
-    assert apart == {"preset"} and {key for key in full["preset"] if base["preset"][key] != full["preset"][key]} == {"variant"}
+    assert apart == {"preset"} and {key for key in full["preset"] if base["preset"][key] != full["preset"][key]} == {
+        "variant",
+        "residual",
+    }
     assert {key for key in full if other[key] != full[key]} == {"seed"}  # and the data's seed stays 0
     unets = [Pix2GifPipeline.from_pretrained(folder).unet.state_dict() for folder in folders[1:]]
     assert any(not torch.equal(unets[0][name], unets[1][name]) for name in unets[0])
