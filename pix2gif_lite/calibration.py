@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .lookup import to_coordinates, warp
+from .lookup import resized, to_coordinates, warp
 from .motion import STILL, find_corners, to_gray
 from .presets import MOTION_SIZE
 from .warping import FlowPyramid, Places
@@ -104,8 +104,7 @@ def as_long_as(flows: FlowPyramid, exact: Tensor) -> FlowPyramid:
     Over what is known to move, by a factor of 1.25 at most; as they are where nothing is. No gradient goes through the factor.
     """
     with torch.no_grad():
-        flow, side = flows.finest.float(), exact.shape[-1]
-        flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
+        flow, side = resized(flows.finest, *exact.shape[-2:]), exact.shape[-1]
         wanted, made = (torch.hypot(*each.unbind(1)) for each in (exact.nan_to_num(), flow))  # (B, S, S); a norm is slower
         moves = wanted > STILL * side / MOTION_SIZE
         lengths = [(moves * each).sum((1, 2)) for each in (wanted, made)]

@@ -26,7 +26,7 @@ import torch.nn.functional as tf
 from PIL import Image
 from torch import Tensor
 
-from .lookup import warp
+from .lookup import resized, warp
 from .pictures import open_image
 
 WORK_ASPECT = 4  # long side / short side of the work picture: a longer strip is squeezed, for memory's sake
@@ -108,12 +108,8 @@ def explained(frame: Tensor, decoded: Tensor, flow: Tensor) -> Tensor:
 
     frame and decoded D(E(source)): (1, 3, h, w), before enlarging; flow as in `add_detail`.
     """
-    (height, width), (h, w) = frame.shape[-2:], flow.shape[-2:]
-    flow = flow.float()
-    if (h, w) != (height, width):
-        flow = tf.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-        flow = flow * flow.new_tensor([width / w, height / h])[:, None, None]  # cells -> pixels
-    unlike = (frame.float() - warp(decoded.float(), flow)).abs().amax(1, keepdim=True)
+    there = resized(flow, *frame.shape[-2:])  # in pixels
+    unlike = (frame.float() - warp(decoded.float(), there)).abs().amax(1, keepdim=True)
     unlike = largest_around(unlike)  # an edge is wrong on both of its sides
     return ((UNLIKE - unlike) / (UNLIKE - LIKE)).clamp(0, 1)
 

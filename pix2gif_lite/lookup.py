@@ -57,6 +57,16 @@ def check_warp(mode: str, interpolation: str) -> None:
         raise ValueError(f"Unknown interpolation {interpolation!r}: choose one of {', '.join(INTERPOLATIONS)}.")
 
 
+def resized(flow: Tensor, height: int, width: int) -> Tensor:
+    """The flow (B, 2, h, w), float32, on a grid of (height, width), in cells of that: bilinear, each axis in its own unit."""
+    h, w = flow.shape[-2:]
+    flow = flow.float()
+    if (h, w) == (height, width):
+        return flow
+    units = flow.new_tensor([width / w, height / h])[:, None, None]
+    return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * units
+
+
 def warp(latents: Tensor, flow: Tensor, mode: str = "displacement", interpolation: str = "bilinear") -> Tensor:
     """z_W of Eq. 6: the latents (B, C, h, w) looked up where the flow (B, 2, h, w) points. No weights.
 

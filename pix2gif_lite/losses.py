@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .extension import extended
-from .lookup import warp
+from .lookup import resized, warp
 from .reasons import reason
 
 VGG19_LAYERS = (0, 5, 10, 19, 28)  # the first convolution at each of VGG19's five scales
@@ -63,9 +63,7 @@ def flow_loss(flow: Tensor, exact: Tensor, beyond: int = 0) -> Tensor:
     asked: an edge in the flow is what a network draws worst. `beyond`: so many pixels around what moves the flow is asked to
     go on (extension.py), and counts by `AROUND`; for a look-up that knows from O where the thing ends.
     """
-    flow, side = flow.float(), exact.shape[-1]
-    if flow.shape[-1] != side:
-        flow = F.interpolate(flow, size=exact.shape[-2:], mode="bilinear", align_corners=False) * (side / flow.shape[-1])
+    flow = resized(flow, *exact.shape[-2:])
     moves = asked = (~exact.isnan() & (exact != 0)).any(dim=1, keepdim=True)
     exact = torch.where(moves, exact, 0.0)
     if beyond:

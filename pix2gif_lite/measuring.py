@@ -18,7 +18,7 @@ from torch.nn import functional as tf
 
 from .generating import Drawn, decode, drawn, encode, generate_for, through_autoencoder, with_detail
 from .latent_cache import SCENES, Family
-from .lookup import warp
+from .lookup import resized, warp
 from .losses import warp_loss
 from .metrics import change, end_point_error, psnr, region_mean, sharpness, ssim_map, stillness
 from .motion import dense_flow, motion_magnitudes
@@ -89,7 +89,7 @@ def measured_motion(source: Tensor, frames: Tensor) -> Tensor:
 def flow_error(flow: Tensor, exact: Frame) -> Tensor:
     """End-point error of a flow (B, 2, h, w), in its own cells, where things move and were visible before: px at 256, (B,)."""
     size = exact.image.shape[-1]
-    fine = tf.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False) * (MOTION_SIZE / flow.shape[-1])
+    fine = resized(flow, size, size) * (MOTION_SIZE / size)
     return end_point_error(fine, exact.flow * (MOTION_SIZE / size), exact.moving & ~exact.occluded)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pix2gif_lite.lookup import identity_grid, to_sampling_grid, warp
+from pix2gif_lite.lookup import identity_grid, resized, to_sampling_grid, warp
 
 
 def look_up(z: torch.Tensor, x: float, y: float, border: bool) -> torch.Tensor:
@@ -100,3 +100,11 @@ def test_dtypes_and_the_grid() -> None:
         warp(z, flow, mode="sideways")
     with pytest.raises(ValueError, match="Unknown interpolation 'nearest'"):
         warp(z, flow, interpolation="nearest")
+
+
+def test_a_resized_flow_is_in_the_cells_of_its_new_grid() -> None:
+    flow = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1).expand(3, 2, 4, 8)
+    larger = resized(flow, 8, 24)
+    assert larger.shape == (3, 2, 8, 24) and larger[:, 0].unique().tolist() == [3] and larger[:, 1].unique().tolist() == [4]
+    torch.testing.assert_close(resized(larger, 4, 8), flow)
+    assert torch.equal(resized(flow.half(), 4, 8), flow) and resized(flow.half(), 2, 2).dtype == torch.float32
