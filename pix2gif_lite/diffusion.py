@@ -54,26 +54,24 @@ def velocity(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Te
     return alpha * noise - sigma * x0
 
 
-def residual_variance(t: Tensor, alphas_cumprod: Tensor, spread: Tensor | float) -> tuple[Tensor, Tensor]:
+def residual_variance(t: Tensor, alphas_cumprod: Tensor, spread: float) -> tuple[Tensor, Tensor]:
     """a_t and D = a_t s^2 + (1 - a_t), the variance of z_t where x_0 has spread s; both (B, 1, 1, 1), t (B,) or fractional.
 
-    `spread`: s, or one for each sample, (B, 1, 1, 1). D / s^2 is also the weight of a timestep in the loss on v:
-    lambda = 1 / c_out^2 of Karras et al. 2022, Table 1.
+    D is also the weight of a timestep in the loss on v: lambda = 1 / c_out^2 of Karras et al. 2022, Table 1, times s^2.
     """
     a, low = alphas_cumprod.to(t.device), t.long()
     a_t = torch.lerp(a[low], a[(low + 1).clamp(max=len(a) - 1)], (t - low).float()).view(-1, 1, 1, 1)
     return a_t, a_t * spread**2 + (1 - a_t)
 
 
-def from_residual(
-    output: Tensor, z_t: Tensor, guess: Tensor, t: Tensor, alphas_cumprod: Tensor, spread: Tensor | float
-) -> Tensor:
+def from_residual(output: Tensor, z_t: Tensor, guess: Tensor, t: Tensor, alphas_cumprod: Tensor, spread: float) -> Tensor:
     """v of a UNet whose output says how x_0 differs from a guess: all (B, C, h, w), t (B,), perhaps fractional.
 
     The preconditioning of Karras et al. 2022 (Eq. 7), with the guess where theirs has the mean 0: were x_0 normal around
-    `guess` with standard deviation `spread` (one, or one for each sample, (B, 1, 1, 1)), output = 0 would be the best
-    prediction at every noise level, and the output that is asked for would have variance 1 at each. At pure noise it is
-    x_0 = guess - spread * output. With a guess of 0 and a spread of 1 the output is v itself.
+    `guess` with standard deviation `spread`, output = 0 would be the best prediction at every noise level, and the output
+    that is asked for would have variance 1 at each. At pure noise it is x_0 = guess - spread * output.
+    A dropped picture has the guess 0, from which x_0 is much further than `spread`: there the output is larger, and so is the
+    loss (the card says what came of a spread of 1 for them).
     """
     # s -> spread,   mean -> E[x_0 | z_t] of that normal = guess + a_t s^2 / D (z_t / sqrt(a_t) - guess)
     a_t, D = residual_variance(t, alphas_cumprod, spread)

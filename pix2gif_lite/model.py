@@ -183,9 +183,4 @@ class Pix2GifModel(nn.Module):
         if self.residual is None:
             return prediction
         guess = z_W if self.uses_warp else image_latents
-        return from_residual(prediction, z_t, guess, t, self.alphas_cumprod, self.spread(image_latents))
-
-    def spread(self, image_latents: Tensor) -> Tensor:
-        """How far x_0 is from the guess, (B, 1, 1, 1): the residual, and 1, all of x_0, where the picture was dropped."""
-        kept = (image_latents != 0).flatten(1).any(1).view(-1, 1, 1, 1)
-        return torch.where(kept, self.residual, 1.0)
+        return from_residual(prediction, z_t, guess, t, self.alphas_cumprod, self.residual)

@@ -198,10 +198,8 @@ class ModelJob(nn.Module):
             wanted = batch.noise
             if self.preset.prediction_type == "v_prediction":
                 wanted = velocity(x0, batch.noise, batch.timestep, self.alphas_cumprod)
-            weight = 1.0
-            if (residual := self.preset.residual) is not None:  # every error counts as the UNet's own output is off, times s^2
-                spread = self.model.spread(image)
-                weight = residual_variance(batch.timestep, self.alphas_cumprod, spread)[1] * (residual / spread) ** 2
+            residual = self.preset.residual  # then the noise levels are weighted as its outputs are scaled
+            weight = 1.0 if residual is None else residual_variance(batch.timestep, self.alphas_cumprod, residual)[1]
             terms["diffusion"] = diffusion_loss(prediction, wanted, weight)
         # 3. The warp's own terms, of the samples that have a picture; a mean over all, so that batches add up.
         if own := self.weights.keys() - {"diffusion"}:

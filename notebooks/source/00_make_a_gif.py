@@ -93,7 +93,8 @@ Embedded(frames[5].gif, frames[5].sheet, frames[16].gif, frames[16].sheet, alt="
 # %% [markdown]
 # ## One frame, and the next
 # What the slider drags is `Live`: the pipeline's frame for one number. The picture and the texts of the caption are encoded at the
-# first and kept, so that every other frame costs one flow, one warp, the UNet's steps and one decoding:
+# first and kept, so that every other frame costs one flow, one warp, the UNet's steps and one decoding. (The README says how long that
+# takes, and on which processor.)
 
 # %%
 import time

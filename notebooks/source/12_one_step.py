@@ -410,7 +410,8 @@ print(f"the GIF is of m = {gif.top[0]:g}, measured {gif.top[1]:.1f} px; threads 
 Embedded(gif.gif, gif.sheet, alt="The GIF after the slider came to rest")
 
 # %% [markdown]
-# The same without widgets: the milliseconds of each move, arguments to PNG, for each number of steps.
+# The same without widgets: the milliseconds of each move, arguments to PNG, for each number of steps. (They are those of the machine
+# that ran this notebook last; the README has the benchmark, and the processor it ran on.)
 
 # %%
 from pix2gif_lite.live import Live
