@@ -109,7 +109,7 @@ def test_the_log_is_of_the_whole_batch_and_all_hold_the_same_weights(runs, name)
     alone, both = (read_log(out / name / "log.jsonl") for out in runs)
     assert len(both) == STEPS and [line["samples"] for line in both] == [line["samples"] for line in alone]
     for term in ("loss", "diffusion", "warp", "perceptual", "grad_norm"):
-        assert [line[term] for line in both] == pytest.approx([line[term] for line in alone], rel=1e-5, abs=1e-7), term
+        assert [line[term] for line in both] == pytest.approx([line[term] for line in alone], rel=5e-5, abs=1e-7), term
     first, second = (load_file(two / f"{name}-{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[key], second[key]) for key in first)
     expected = load_file(one / f"{name}-0.safetensors")

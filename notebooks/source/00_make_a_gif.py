@@ -232,7 +232,7 @@ print(f"{half:.1f} px of {full:.1f} px:", "half" if 0.4 < half / full < 0.6 else
 # | `04_flow_and_warping` | how is the picture moved? (what makes most of the frame you drag) |
 # | `05_losses` | what is asked of the model in training? |
 # | `06_diffusion` | what does the UNet add, and why not predict the frame at once? |
-# | `07_train_it` | train one yourself, in two minutes |
+# | `07_train_it` | train one yourself, in a few minutes |
 # | `08_sampling_and_guidance` | what do **s_T**, **s_I** and **steps** do? |
 # | `09_make_it_move` | curves, loops, flicker, two actions |
 # | `10_does_it_work` | how good is it, and can the numbers be fooled? |
