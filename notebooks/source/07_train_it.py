@@ -69,7 +69,8 @@ CPU = PROFILE == "cpu"
 MINUTES = float(os.environ.get("PIX2GIF_MINUTES", 5 if CPU else 20)) or None
 PRECISION = choose_precision("auto", cpu=CPU)
 device = "cpu" if CPU or not torch.cuda.is_available() else torch.cuda.get_device_name()
-print(f"profile {PROFILE}, at most {f'{MINUTES:g} minutes' if MINUTES else 'the preset'}; device {device}, {torch.get_num_threads()} threads")
+budget = f"{MINUTES:g} minutes" if MINUTES else "the preset"
+print(f"profile {PROFILE}, at most {budget}; device {device}, {torch.get_num_threads()} threads")
 print(f"dtype: float32 weights, products in {dict(no='float32').get(PRECISION, PRECISION)}")
 print(f"memory: {psutil.virtual_memory().available / 2**30:.1f} GiB free of {psutil.virtual_memory().total / 2**30:.1f} GiB")
 
