@@ -48,8 +48,8 @@ MOTIONS = (2, 4, 6, 8, 11, 14, 17, 19)  # the paper's list for this table
 SCALES = (1.0, 1.4, 1.6, 1.8, 2.0)  # of s_I; 1 is lite's own, the others are the paper's
 STEPS = 5  # of lite's sampler: guided in one step, a frame is all extrapolation
 CHECKPOINT_EVERY = 100  # steps of a run: no more is lost when it is stopped
-UNSAID = {"s_T": "1", "steps": "unknown"}  # of an ablation.json that does not say so; of D, which it did not name either,
-# nothing is known
+# What an ablation.json had that does not say so; of D, which it did not name either, nothing is known.
+UNSAID = {"s_T": "1", "steps": "unknown"}
 OURS = ("flow", "outline")  # loss terms that the paper has not
 FROM_SOURCE = 0.33  # s where there is no z_W: how far a frame's latent is from its source's, root mean square over the latents
 # What settings change.

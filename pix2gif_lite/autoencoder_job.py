@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .autoencoder import PatchAutoencoderKL
-from .lookup import to_sampling_grid, warp
+from .lookup import resized, to_sampling_grid, warp
 from .metrics import psnr
 from .presets import MOTION_MAX, Preset
 from .scenes import draw, sample_scenes
@@ -113,9 +113,7 @@ class AutoencoderJob(nn.Module):
             return z, image, known
         rows, flow = torch.tensor(list(flows), device=z.device), torch.stack(list(flows.values())).to(z.device)
         # Pixels see the same flow, interpolated linearly (an affine flow stays itself), in pixels.
-        scale = self.vae.downsampling
-        grid = to_sampling_grid(scale * F.interpolate(flow, scale_factor=scale, mode="bilinear", align_corners=False))
-        grid = grid.permute(0, 2, 3, 1)
+        grid = to_sampling_grid(resized(flow, *image.shape[-2:])).permute(0, 2, 3, 1)
         picture = F.grid_sample(image[rows], grid, mode="bicubic", padding_mode="border", align_corners=False)
         inside = (grid.abs() < 1).all(-1)[:, None].to(known)
         z = z.index_copy(0, rows, warp(z[rows], flow, interpolation=self.interpolation))

@@ -96,8 +96,9 @@ class DirectUNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The UNet's own, asked of one weight: diffusers goes through all of them."""
-        return self.unet.conv_in.weight.dtype
+        """The UNet's own, asked of one weight: diffusers goes through all. But of all where a layer may be stored otherwise."""
+        first = self.unet.conv_in
+        return self.unet.dtype if is_watched((first,)) else first.weight.dtype
 
     def can_predict(self, x: Tensor) -> bool:
         """May this prediction go the shorter way?"""
@@ -109,10 +110,8 @@ class DirectUNet(nn.Module):
     ) -> tuple[Tensor]:
         """The prediction (B, C, h, w), in a tuple, as diffusers gives it: sample (B, C', h, w), timestep () or (B,), text
         (B, tokens, width). h and w are multiples of 2 for each time that the UNet halves them."""
-        ours = self.can_predict(sample)
-        kind = self.dtype if ours else self.unet.dtype  # not one weight's: layers may be stored smaller than they compute
-        x, text = sample.to(kind), encoder_hidden_states.to(kind)
-        if ours:
+        x, text = sample.to(self.dtype), encoder_hidden_states.to(self.dtype)
+        if self.can_predict(x):
             out = predict(self._weights(), x, torch.as_tensor(timestep).expand(len(x)), text)
         else:
             (out,) = self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)

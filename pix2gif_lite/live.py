@@ -68,11 +68,6 @@ class Way(NamedTuple):
     unet: DirectUNet
     vae: AutoencoderKL | DirectDecoder
 
-    @property
-    def inside(self) -> torch.dtype | None:
-        """What convolutions multiply in; None: their own dtype."""
-        return self.unet.inside
-
 
 class Live:
     """One frame of a pipeline at a time, as `pipe(picture, caption, m)` makes it, each new one sooner.

@@ -126,7 +126,8 @@ def _to_pixels(image: Any) -> np.ndarray:
         return np.asarray(image if image.mode in ("RGB", "L") else image.convert("RGB"))
     if hasattr(image, "detach"):  # a tensor, asked this way so that measuring does not import torch
         if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
-            raise ValueError(f"A tensor of shape {tuple(image.shape)} and {image.dtype} is no picture: pass floats (3, H, W).")
+            kind = f"A tensor of shape {tuple(image.shape)} and {image.dtype}"
+            raise ValueError(f"{kind} is no picture: pass floats (3, H, W) in [-1, 1].")
         image = image.detach().cpu().float().numpy()
         if not np.isfinite(image).all():
             raise ValueError("The picture holds NaN or infinity: pass finite values in [-1, 1].")

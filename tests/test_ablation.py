@@ -159,10 +159,8 @@ def test_the_same_command_adds_what_is_missing_on_the_same_latents(whole, start)
     folders = [out / name for name in ("base-0", "full-0", "full-1")]
     base, full, other = (settings_of(load_checkpoint(folder / "checkpoints")) for folder in folders)
     apart = {key for key in full if base[key] != full[key]}
-    assert apart == {"preset"} and {key for key in full["preset"] if base["preset"][key] != full["preset"][key]} == {
-        "variant",
-        "residual",
-    }
+    changed = {key for key in full["preset"] if base["preset"][key] != full["preset"][key]}
+    assert apart == {"preset"} and changed == {"variant", "residual"}
     assert {key for key in full if other[key] != full[key]} == {"seed"}  # and the data's seed stays 0
     unets = [Pix2GifPipeline.from_pretrained(folder).unet.state_dict() for folder in folders[1:]]
     assert any(not torch.equal(unets[0][name], unets[1][name]) for name in unets[0])

@@ -108,8 +108,9 @@ def test_the_log_is_of_the_whole_batch_and_all_hold_the_same_weights(runs, name)
     one, two = runs
     alone, both = (read_log(out / name / "log.jsonl") for out in runs)
     assert len(both) == STEPS and [line["samples"] for line in both] == [line["samples"] for line in alone]
-    for term in ("loss", "diffusion", "warp", "perceptual", "grad_norm"):
-        assert [line[term] for line in both] == pytest.approx([line[term] for line in alone], rel=5e-5, abs=1e-7), term
+    # a norm adds up all gradients, so that it differs more where a CPU's products round otherwise: 2e-5 on one with AVX2
+    for term, rel in {"loss": 1e-5, "diffusion": 1e-5, "warp": 1e-5, "perceptual": 1e-5, "grad_norm": 5e-5}.items():
+        assert [line[term] for line in both] == pytest.approx([line[term] for line in alone], rel=rel, abs=1e-7), term
     first, second = (load_file(two / f"{name}-{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[key], second[key]) for key in first)
     expected = load_file(one / f"{name}-0.safetensors")

@@ -225,7 +225,7 @@ def test_the_unet_rounds_after_a_first_frame_that_does_not_show_it(pipe, picture
         monkeypatch.setattr(module, "is_alike", lambda a, b, unseen=unseen: levels(a, b) <= unseen)
         live, drawn = Live(pipe), []
         monkeypatch.setattr(
-            live, "_drawn", lambda *given, kept=live._drawn, drawn=drawn: drawn.append(given[0].inside) or kept(*given)
+            live, "_drawn", lambda *given, kept=live._drawn, drawn=drawn: drawn.append(given[0].unet.inside) or kept(*given)
         )
         assert levels(live.frame(picture, CAPTION, 8), expected[8]) <= 1  # the first is exact
         low = live.frame(picture, CAPTION, 9)
