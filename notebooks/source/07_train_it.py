@@ -102,6 +102,7 @@ if CPU:
         learning_rate=3e-3,
         batch_size=16,
         warmup_steps=20,
+        steps=200,
     )
     chosen = {"subjects": ("balloon", "rocket"), "actions": ("rise", "fall")}
     count, every = 192 if (MINUTES or 1) >= 1 else 96, 20
@@ -293,8 +294,8 @@ def look(state):
 
 run = Run(
     out=OUT / "model",
-    steps=200 if CPU else None if MINUTES else preset.steps,
-    minutes=MINUTES,
+    steps=preset.steps,  # or
+    minutes=MINUTES,  # whichever comes first
     batch_size=preset.batch_size,
     learning_rate=preset.learning_rate,
     warmup_steps=preset.warmup_steps,
