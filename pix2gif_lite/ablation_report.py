@@ -63,7 +63,8 @@ def notes(results: dict[str, Any]) -> str:
     preset = get_preset(made["preset"])
     return (
         f"Each run: {budget['samples']:,} samples in batches of {budget['batch_size']}, on the same latents of"
-        f" {budget['scenes']:,} scenes, from the same E, D and text encoder; the rest from random weights. That text encoder"
+        f" {budget['scenes']:,} scenes, from the same E, D and text encoder; the rest from random weights, the UNet of"
+        f" widths {', '.join(map(str, made['unet']))}. That text encoder"
         f" learnt in the full model, beside c_M, which the paper's CLIP did not: Base, which hears the motion in words alone,"
         f" may lose by it. Measured on {budget['test_scenes']} held-out scenes at m = {motions}, {preset.sampler} with"
         f" {made['steps']} steps. Mean +- standard deviation over seeds. s_I = 1 is lite's own scale, without guidance."
