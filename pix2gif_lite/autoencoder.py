@@ -8,10 +8,12 @@ trained. Paper section 3.2 (the latent of Eq. 3); Rombach et al. 2022.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import AutoencoderKL
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.autoencoders.vae import Decoder, DecoderOutput
 from torch.nn import functional as tf
 
 from .presets import Preset
@@ -20,6 +22,7 @@ from .presets import Preset
 class PatchAutoencoderKL(AutoencoderKL):
     """AutoencoderKL on pixel-unshuffled pictures; `patch=1` is a plain AutoencoderKL.
 
+    `decoder_channels`: D's widths where they are not E's `block_out_channels`, as many of them; ValueError otherwise.
     Pictures are (B, 3, H, W) in [-1, 1], H and W multiples of `downsampling`; latents (B, latent_channels, h, w) with
     h = H / downsampling, unscaled (`config.scaling_factor` brings them to unit variance).
     """
@@ -46,6 +49,7 @@ class PatchAutoencoderKL(AutoencoderKL):
         use_post_quant_conv: bool = True,
         mid_block_add_attention: bool = True,
         patch: int = 1,
+        decoder_channels: tuple[int, ...] | None = None,
     ):
         super().__init__(
             in_channels * patch**2,
@@ -69,6 +73,18 @@ class PatchAutoencoderKL(AutoencoderKL):
         )
         # The parent wrote the folded channel counts into the config; the config speaks of pictures.
         self.register_to_config(in_channels=in_channels, out_channels=out_channels)
+        if decoder_channels is not None:
+            check_decoder_channels(decoder_channels, len(block_out_channels), norm_num_groups)
+            self.decoder = Decoder(
+                in_channels=latent_channels,
+                out_channels=out_channels * patch**2,
+                up_block_types=up_block_types,
+                block_out_channels=decoder_channels,
+                layers_per_block=layers_per_block,
+                norm_num_groups=norm_num_groups,
+                act_fn=act_fn,
+                mid_block_add_attention=mid_block_add_attention,
+            )
         # Tiles are cut from folded pictures.
         self.tile_sample_min_size //= patch
         self.tile_latent_min_size //= patch
@@ -115,3 +131,45 @@ def build_autoencoder(preset: Preset) -> PatchAutoencoderKL:
         mid_block_add_attention=sizes.patch == 1,
         patch=sizes.patch,
     )
+
+
+def check_decoder_channels(channels: Sequence[int], resolutions: int, norm_groups: int) -> None:
+    """Raises ValueError for widths that a D of so many resolutions, normed in groups, cannot have."""
+    if len(channels) != resolutions or any(c < 1 or c % norm_groups for c in channels):
+        raise ValueError(
+            f"A decoder of widths {', '.join(map(str, channels))}: give {resolutions}, one a resolution, the finest first, each"
+            f" a multiple of {norm_groups}."
+        )
+
+
+def with_smaller_decoder(vae: PatchAutoencoderKL, channels: Sequence[int]) -> PatchAutoencoderKL:
+    """A copy of the autoencoder with the same E and a D of those widths, to be trained: it has some of the old one's channels.
+
+    Of each norm group the first ones stay, and what reads them reads them louder. Float32. Raises ValueError for widths that
+    it cannot have, such as larger ones, and for another class, whose config has no place for them.
+    """
+    if type(vae) is not PatchAutoencoderKL:
+        raise ValueError(f"A {type(vae).__name__} has a D of E's own widths: a smaller one needs a PatchAutoencoderKL.")
+    own, groups = vae.config.decoder_channels or vae.config.block_out_channels, vae.config.norm_num_groups
+    check_decoder_channels(channels, len(own), groups)
+    if any(new > old for new, old in zip(channels, own, strict=True)):
+        raise ValueError(
+            f"A decoder of widths {tuple(channels)} is larger than the one there is, {tuple(own)}: give smaller ones."
+        )
+    # Not `from_config` of all: diffusers takes what a subclass hands on by position for unset (`_use_default_values`).
+    sizes = {name: value for name, value in vae.config.items() if not name.startswith("_")}
+    new = PatchAutoencoderKL(**{**sizes, "decoder_channels": tuple(channels)})
+    state = new.state_dict()
+    for name, value in vae.state_dict().items():
+        state[name] = _narrowed(value.float(), state[name].shape, groups)
+    new.load_state_dict(state)
+    return new
+
+
+def _narrowed(value: torch.Tensor, shape: torch.Size, groups: int) -> torch.Tensor:
+    """A layer's weights for fewer channels in and out: the first of each group, those in (dimension 1) made up for."""
+    for dim, size in enumerate(shape):
+        if size != value.shape[dim]:
+            parts = value.unflatten(dim, (groups, -1)).narrow(dim + 1, 0, size // groups).flatten(dim, dim + 1)
+            value = parts * (value.shape[dim] / size if dim == 1 else 1)
+    return value

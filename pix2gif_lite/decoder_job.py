@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from .autoencoder_job import LOSS_WEIGHTS, reconstruction_terms
+from .canvas import grey_levels
 from .diffusion import alphas_cumprod, predict_x0
 from .latent_cache import Family, Latents
 from .metrics import psnr
@@ -28,13 +29,14 @@ from .presets import DEMO_MOTIONS, Preset
 from .text import motion_prompt, tokenize
 from .training_data import PictureSource, keyed_noise, keyed_rng
 
+KEPT_FRAMES = 20_000  # 1.3 GB at 128 px
 DECODER_STREAM, NOISE_STREAM = 0xDEC0, 0x4DEC  # set apart random numbers drawn for the same (seed, number)
 
 
 class DecoderBatch(NamedTuple):
     """What D trains on. Latents are unscaled; those of a photograph are zeros, and E is asked."""
 
-    image: Tensor  # (B, 3, S, S) in [-1, 1], what D has to give
+    image: Tensor  # (B, 3, S, S) in [-1, 1], what D has to give: drawn ones in whole grey levels, as files hold them
     moving: Tensor  # (B, 1, S, S) float, 1 where something moves
     source: Tensor  # (B, 4, h, w) E(c_I)
     own: Tensor  # (B, 4, h, w) E of the picture
@@ -86,6 +88,7 @@ class DecoderJob(nn.Module):
                 part.requires_grad_(True)
         self.scale, self.image_scale = latent_scales(vae, preset)
         self.register_buffer("alphas_cumprod", alphas_cumprod(preset), persistent=False)
+        self._drawn: dict[tuple[str, int, int], tuple[Tensor, Tensor]] = {}
 
     @property
     def heavy(self) -> list[nn.Module]:
@@ -110,15 +113,29 @@ class DecoderJob(nn.Module):
         for name in self.latents.names:
             rows = [row for row, pick in enumerate(picks) if pick.name == name and not is_photo[row]]
             if rows:
-                members = [self.members[name][picks[row].entry] for row in rows]
-                drawn = self.families[name].draw(members, motion[rows].tolist(), size)
-                image[rows], moving[rows] = drawn.image, drawn.moving.float()
+                image[rows], moving[rows] = self._frames(name, [picks[row].entry for row in rows], motion[rows].tolist())
         for row in np.flatnonzero(is_photo):
             image[row] = torch.from_numpy(self.photos.sample(numbers[row])[0])
         prompts = [motion_prompt(caption, m) for caption, m in zip(captions, motion.tolist(), strict=True)]
         noise = keyed_noise(self.seed, numbers, source.shape[1:], NOISE_STREAM)
         ids = tokenize(self.tokenizer, prompts)
         return DecoderBatch(image, moving, source, own, ids, motion, noise, torch.tensor(made), torch.tensor(is_photo))
+
+    def _frames(self, name: str, entries: Sequence[int], motions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Frames (N, 3, S, S) of a set's members, in whole grey levels, and where they move (N, 1, S, S), 0 or 1.
+
+        Drawn once, as far as `KEPT_FRAMES` goes: to draw one takes longer than to learn from it.
+        """
+        asked = [(name, entry, m) for entry, m in zip(entries, motions, strict=True)]
+        if new := [key for key in dict.fromkeys(asked) if key not in self._drawn]:
+            members = [self.members[name][entry] for _, entry, _ in new]
+            drawn = self.families[name].draw(members, [m for *_, m in new], self.preset.image_size)
+            found = dict(zip(new, zip(grey_levels(drawn.image), drawn.moving, strict=True), strict=True))
+            self._drawn |= dict(list(found.items())[: max(0, KEPT_FRAMES - len(self._drawn))])
+        else:
+            found = {}
+        images, moving = zip(*(self._drawn.get(key) or found[key] for key in asked), strict=True)
+        return torch.stack(images).float().div_(127.5).sub_(1), torch.stack(moving).float()
 
     @torch.no_grad()
     def generated(self, source: Tensor, input_ids: Tensor, motion: Tensor, noise: Tensor) -> Tensor:

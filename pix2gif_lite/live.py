@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
@@ -66,7 +65,7 @@ class Way(NamedTuple):
     """The networks from z_W to the picture. They may round where it does not show; a warp may not: edges would move."""
 
     unet: DirectUNet
-    vae: AutoencoderKL | DirectDecoder
+    vae: DirectDecoder
 
 
 class Live:
@@ -82,9 +81,9 @@ class Live:
         self.pipe, self.bfloat16 = pipe, bfloat16
         self.model = pipe.model
         unet, vae = (copy.deepcopy(part).bfloat16() if bfloat16 else part for part in (pipe.unet, pipe.vae))
-        self._exact = Way(DirectUNet(unet, fixed=True), vae)
+        self._exact = Way(DirectUNet(unet, fixed=True), DirectDecoder(vae))
         rounded = DirectUNet(unet, fixed=True, inside=torch.bfloat16)
-        self._rounded = Way(rounded, vae if bfloat16 else DirectDecoder(vae, torch.bfloat16))
+        self._rounded = Way(rounded, DirectDecoder(vae, torch.bfloat16))
         if self.model.uses_warp:
             self.model.flow_net = OnePicture(pipe.flow_net)
         self._alphas_cumprod, self._sigmas = alphas_cumprod(pipe.config), {}

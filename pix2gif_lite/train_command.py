@@ -47,10 +47,14 @@ def train(args: argparse.Namespace) -> None:
     if any(value is not None for value in turbo_only) and args.what != "turbo":
         raise ValueError("--distilled-steps, --teacher-steps and --student-channels are for `train turbo`: leave them out.")
     counts = STEPS if args.distilled_steps is None else parse_counts(args.distilled_steps)
-    widths = None
+    if args.decoder_channels is not None and args.what != "decoder":
+        raise ValueError("--decoder-channels is for `train decoder`: leave it out.")
+    widths = decoder_widths = None
     if args.student_channels is not None:
         widths = parse_counts(args.student_channels, "width", "32,64,96")
         smaller(preset, widths)
+    if args.decoder_channels is not None:
+        decoder_widths = parse_counts(args.decoder_channels, "width", "48")
     teacher_steps = TEACHER_STEPS if args.teacher_steps is None else args.teacher_steps
     check_step_counts(counts, teacher_steps)
     if args.what == "turbo" and args.photo_share is not None:
@@ -90,10 +94,11 @@ def train(args: argparse.Namespace) -> None:
     # 3. The training itself.
     from . import samples
     from .checkpoints import checkpoints
+    from .decoder_training import train_decoder
     from .distillation import train_turbo
     from .hardware import out_of_memory
     from .processes import place
-    from .training import train_autoencoder, train_decoder, train_model
+    from .training import train_autoencoder, train_model
     from .training_loop import ADVICE, CHECKPOINTS
 
     common = {"steps": args.steps, "minutes": args.minutes, "seed": args.seed, "init": args.init, "resume": args.resume}
@@ -113,7 +118,7 @@ def train(args: argparse.Namespace) -> None:
                 own |= {"flow_learns": args.flow_learns, "pair_photos": args.pair_photos}
                 summary = train_autoencoder(preset, out, callback=samples.of_autoencoder, **own, **common)
             elif args.what == "decoder":
-                summary = train_decoder(preset, out, **common)
+                summary = train_decoder(preset, out, decoder_channels=decoder_widths, **common)
             elif args.what == "turbo":
                 own = {"distilled_steps": counts, "teacher_steps": teacher_steps, "student_channels": widths}
                 summary = train_turbo(preset, out, callback=samples.of_model, **own, **common)

@@ -56,6 +56,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--distilled-steps", metavar="N,...", help=text)
     text = f"turbo: steps that the weights of --init take to show where to end (default: {TEACHER_STEPS})"
     how.add_argument("--teacher-steps", type=number("teacher-steps", 2, 999, True), metavar="N", help=text)
+    text = "decoder: widths of a smaller D, the finest first, such as 48 for lite (default: the D of --init, trained on)"
+    how.add_argument("--decoder-channels", metavar="N,...", help=text)
     text = "turbo: widths of a smaller UNet, the finest first, such as 32,64,96 (default: a copy of the UNet of --init)"
     how.add_argument("--student-channels", metavar="N,...", help=text)
     how.add_argument("--batch-size", type=number("batch-size", 1, 65536, True), metavar="N", help="(default: the preset's)")

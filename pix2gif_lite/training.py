@@ -1,7 +1,7 @@
 """Training, from a preset to saved weights: first the autoencoder, then the model on its latents (paper section 4.1).
 
 What is learnt is in autoencoder_job.py and model_job.py, how in training_loop.py, from what in training_data.py and
-mixture.py. This file only puts them together.
+mixture.py. This file only puts them together; the decoder's last lesson is decoder_training.py's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from diffusers import AutoencoderKL
 from .autoencoder import build_autoencoder
 from .autoencoder_job import AutoencoderJob
 from .card import write_card
-from .decoder_job import DecoderJob
 from .hardware import choose_precision, half_on_gpu
 from .latent_cache import fingerprint
 from .loading import PARTS, load_component, save_parts
@@ -176,41 +175,6 @@ def train_model(
     summary = fit(job, run, settings)
     if lora_rank:
         merge_lora(parts["unet"])
-    save_pipeline(start, out, init, summary, settings)
-    return summary
-
-
-def train_decoder(
-    preset: Preset,
-    out: str | Path,
-    init: str | Path,
-    *,
-    photo_share: float = 0.15,
-    steps: int | None = None,
-    minutes: float | None = None,
-    seed: int = 0,
-    **options: Any,
-) -> dict[str, Any]:
-    """Train D of the weights `init` on what their model makes (`DecoderJob`); saves all parts below `out`. `fit`'s summary.
-
-    photo_share     of still photographs beside the data, as in `train_autoencoder`
-    options         as in `train_model`
-    """
-    data = chosen_data(preset, seed, options)
-    run = planned_run(preset, preset.autoencoder, out, steps, minutes, seed, options)
-    start = starting_parts(init, preset, unet_stays=True)
-    parts, preset = start.parts, start.preset
-    vae, precision = parts["vae"].to(device(run.cpu)), choose_precision(run.mixed_precision, run.cpu)
-    latents, _ = data.encode(vae.eval(), out, mixed_precision=precision, progress_bar=run.progress_bar)
-    stills = PictureSource(preset.image_size, seed, 1.0) if photo_share else None
-    model = Pix2GifModel.from_parts(parts, preset)
-    drawn = data.members()
-    job = DecoderJob(
-        preset, model, parts["tokenizer"], vae, latents, drawn, stills, photo_share, seed=seed, families=data.families
-    )
-    settings = {"job": "decoder", "autoencoder": fingerprint(vae), "batch_size": run.batch_size, "seed": seed}
-    settings |= {"photo_share": photo_share} | data.settings()
-    summary = fit(job, run, settings)
     save_pipeline(start, out, init, summary, settings)
     return summary
 

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from pix2gif_lite import generating
 from pix2gif_lite.decoder_job import DecoderJob
+from pix2gif_lite.decoder_training import train_decoder
 from pix2gif_lite.latent_cache import cache_family, cache_scenes, fingerprint
 from pix2gif_lite.loading import PARTS, load_component
 from pix2gif_lite.mixture import FAMILIES, Mixture
@@ -15,7 +16,6 @@ from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
-from pix2gif_lite.training import train_decoder
 from pix2gif_lite.training_data import PictureSource
 
 OPTIONS = {"scenes": 6, "targets": 2, "photo_share": 0.0, "progress_bar": False, "cpu": True, "mixed_precision": "no"}
@@ -58,7 +58,7 @@ def test_latents_are_the_samplers_first_step_and_pictures_the_exact_frames(pipe,
         for i, scene in enumerate(scenes):
             if torch.equal(batch.source[k], latents.source[i].float()):
                 exact = draw([scene], [int(batch.motion[k])], TINY.image_size)
-                assert_close(batch.image[k], exact.image[0])
+                assert_close(batch.image[k], exact.image[0], atol=0.501 / 127.5, rtol=0)  # in whole grey levels
                 found += 1
     assert found == 40
     with pytest.raises(ValueError, match="5 scenes do not match 6"):
@@ -102,7 +102,7 @@ def test_moved_photographs_are_drawn_as_they_were_cached(pipe, latents, tmp_path
     batch = job.batch(range(30))
     with torch.no_grad():  # each picture is the one whose latent stands beside it
         own = pipe.vae.encode(batch.image).latent_dist.mode()
-    assert_close(batch.own, own, atol=2e-3, rtol=1e-2)
+    assert_close(batch.own, own, atol=2e-2, rtol=1e-2)  # whole grey levels against none
     seen = [any(torch.equal(z, moved.source[k].float()) for k in range(4)) for z in batch.source]
     assert 6 < sum(seen) < 24
     assert all(batch.moving[k].any() for k in range(30) if batch.motion[k] > 1)

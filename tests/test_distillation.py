@@ -13,6 +13,7 @@ import torch
 from torch.testing import assert_close
 
 from pix2gif_lite import cli, pretrained
+from pix2gif_lite.decoder_training import train_decoder
 from pix2gif_lite.diffusion import alphas_cumprod
 from pix2gif_lite.distillation import train_turbo
 from pix2gif_lite.distillation_job import DistillationJob
@@ -25,7 +26,6 @@ from pix2gif_lite.presets import LITE, TINY
 from pix2gif_lite.pretrained import build_components, resolve_weights
 from pix2gif_lite.starting import starting_parts
 from pix2gif_lite.text import motion_prompt, tokenize
-from pix2gif_lite.training import train_decoder
 
 CAPTION = "a red balloon is rising"
 QUICK = {"progress_bar": False, "cpu": True, "mixed_precision": "no", "scenes": 4, "targets": 2, "held_out": 2, "log_every": 1}

@@ -48,10 +48,9 @@ def work(pipe, monkeypatch):
 
         return call
 
-    for name, owner in {"text": pipe.text_encoder, "flow": pipe.flow_net, "unet": pipe.unet}.items():
+    parts = {"text": pipe.text_encoder, "flow": pipe.flow_net, "unet": pipe.unet}
+    for name, owner in {**parts, "encode": pipe.vae.encoder, "decode": pipe.vae.decoder}.items():
         monkeypatch.setattr(owner, "forward", counted(name, owner.forward))
-    for name in ("encode", "decode"):
-        monkeypatch.setattr(pipe.vae, name, counted(name, getattr(pipe.vae, name)))
     return calls
 
 
