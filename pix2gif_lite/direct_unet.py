@@ -19,7 +19,7 @@ twice as fast, while what is passed from block to block stays as it was: each bl
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from operator import contains, itemgetter
 from typing import Any
@@ -88,6 +88,7 @@ class DirectUNet(nn.Module):
         self.parts = tuple(unet.modules()) if is_known(unet) else ()
         self.fixed = fixed and bool(self.parts) and can_lay(inside or self.dtype)
         self._laid: Any = None
+        self._last: tuple[float, list[Tensor]] | None = None
 
     @property
     def config(self) -> Any:
@@ -112,10 +113,19 @@ class DirectUNet(nn.Module):
         (B, tokens, width). h and w are multiples of 2 for each time that the UNet halves them."""
         x, text = sample.to(self.dtype), encoder_hidden_states.to(self.dtype)
         if self.can_predict(x):
-            out = predict(self._weights(), x, torch.as_tensor(timestep).expand(len(x)), text)
+            weights, t = self._weights(), torch.as_tensor(timestep).expand(len(x))
+            out = predict(weights, x, self._shifts(weights, t), text)
         else:
             (out,) = self.unet(x, timestep, encoder_hidden_states=text, return_dict=False)
         return (out.to(sample.dtype),)
+
+    def _shifts(self, weights: Any, t: Tensor) -> list[Tensor]:
+        """`shifts`, of fixed weights not again for the one picture's timestep that was asked for last."""
+        if not self.fixed or len(t) > 1:
+            return shifts(weights, t)
+        if self._last is None or self._last[0] != float(t):
+            self._last = float(t), shifts(weights, t)
+        return self._last[1]
 
     def _weights(self) -> Any:
         """What `predict` reads: the UNet, or its weights as they were when first asked for."""
@@ -126,16 +136,24 @@ class DirectUNet(nn.Module):
         return self._laid
 
 
-def predict(unet: Any, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    """The prediction (B, C, h, w) of a UNet that `is_known`, or of it `laid`; t (B,). Its channels lie last."""
-    width, emb, kind = unet.time_proj.num_channels, unet.time_embedding, x.dtype
-    time = F.silu(linear(emb.linear_2, F.silu(linear(emb.linear_1, unet.time_proj(t).view(len(x), width).to(x.dtype)))))
+def shifts(unet: Any, t: Tensor) -> list[Tensor]:
+    """What each resnet, as `predict` comes by them, adds to its channels at timesteps t (B,): (B, C, 1, 1) each."""
+    width, emb = unet.time_proj.num_channels, unet.time_embedding
+    told = unet.time_proj(t).view(len(t), width).to(emb.linear_1.weight.dtype)
+    time = F.silu(linear(emb.linear_2, F.silu(linear(emb.linear_1, told))))
+    found = [part for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) for part in block.resnets]
+    return [linear(part.time_emb_proj, time)[:, :, None, None] for part in found]
+
+
+def predict(unet: Any, x: Tensor, shifts: Sequence[Tensor], text: Tensor) -> Tensor:
+    """The prediction (B, C, h, w) of a UNet that `is_known`, or of it `laid`; see `shifts`. Its channels lie last."""
+    kind, by_time = x.dtype, iter(shifts)
     x = conv(unet.conv_in, x.contiguous(memory_format=torch.channels_last)).to(kind)
     # 1. down; `seen` is what the way up will be told
     seen = [x]
     for block in unet.down_blocks:
         for k, part in enumerate(block.resnets):
-            x = resnet(part, x, time)
+            x = resnet(part, x, next(by_time))
             if hasattr(block, "attentions"):
                 x = transformer(block.attentions[k], x, text)
             seen.append(x)
@@ -144,24 +162,24 @@ def predict(unet: Any, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
             seen.append(x)
     # 2. middle
     first, *others = unet.mid_block.resnets
-    x = resnet(first, x, time)
+    x = resnet(first, x, next(by_time))
     for attention, part in zip(unet.mid_block.attentions, others, strict=True):
-        x = resnet(part, transformer(attention, x, text), time)
+        x = resnet(part, transformer(attention, x, text), next(by_time))
     # 3. up
     for block in unet.up_blocks:
         for k, part in enumerate(block.resnets):
-            x = resnet(part, torch.cat([x, seen.pop()], dim=1), time)
+            x = resnet(part, torch.cat([x, seen.pop()], dim=1), next(by_time))
             if hasattr(block, "attentions"):
                 x = transformer(block.attentions[k], x, text)
         x = enlarged(block, x)
     return conv(unet.conv_out, F.silu(group_norm(unet.conv_norm_out, x), inplace=True))
 
 
-def resnet(block: ResnetBlock2D, x: Tensor, time: Tensor | None = None) -> Tensor:
-    """(B, C, h, w) and the time's embedding (B, width), after its silu (None: there is none) -> (B, C', h, w)."""
+def resnet(block: ResnetBlock2D, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    """(B, C, h, w) and what the time adds to its channels (B, C', 1, 1) (None: there is no time) -> (B, C', h, w)."""
     h = conv(block.conv1, F.silu(group_norm(block.norm1, x), inplace=True))
-    if time is not None:
-        h += linear(block.time_emb_proj, time)[:, :, None, None]
+    if shift is not None:
+        h += shift
     h = conv(block.conv2, F.silu(group_norm(block.norm2, h), inplace=True))
     return (x if block.conv_shortcut is None else conv(block.conv_shortcut, x).to(x.dtype)).add(h)
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional as F
 
-from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
+from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder, with_smaller_decoder
 from pix2gif_lite.presets import LITE, PAPER, TINY
 
 SIZES = dict(
@@ -111,3 +111,48 @@ def test_every_parameter_learns():
     loss = (vae.decode(posterior.sample()).sample - x).abs().mean() + 1e-3 * posterior.kl().mean()
     loss.backward()
     assert [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+@torch.no_grad()
+def test_a_smaller_decoder_starts_as_the_old_one_where_channels_were_double(tmp_path):
+    """A D whose channels come in pairs of the same is one of half the width: without a loss, to rounding."""
+    torch.manual_seed(0)
+    double, half = build_autoencoder(TINY).eval(), with_smaller_decoder(build_autoencoder(TINY), (8,))
+    state = double.state_dict()  # 8 groups of 2
+    for name, value in half.state_dict().items():
+        for dim, (old, new) in enumerate(zip(state[name].shape, value.shape, strict=True)):
+            if old != new:
+                value = value.repeat_interleave(2, dim) / (2 if dim == 1 else 1)
+        state[name] = value
+    double.load_state_dict(state)
+    z = torch.randn(2, 4, 8, 12)
+    small = with_smaller_decoder(double, [8])
+    assert small.decoder.conv_in.weight.shape[0] == 8 and 3 * count(small.decoder) < count(double.decoder)
+    torch.testing.assert_close(small.decode(z).sample, double.decode(z).sample)
+
+    x = pictures(1, 64, 32)
+    assert torch.equal(small.encode(x).latent_dist.mode(), double.encode(x).latent_dist.mode())
+    small.save_pretrained(tmp_path)
+    loaded = PatchAutoencoderKL.from_pretrained(tmp_path)
+    assert loaded.config.scaling_factor == double.config.scaling_factor and loaded.downsampling == double.downsampling
+    assert torch.equal(loaded.decode(z).sample, small.decode(z).sample)
+
+
+def test_widths_that_a_smaller_decoder_cannot_have_are_refused():
+    vae = build_autoencoder(TINY)
+    for widths, words in (
+        ((8, 8), "give 1, one a resolution"),
+        ((12,), "multiple of 8"),
+        ((24,), "larger than"),
+        ((0,), "of 8"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            with_smaller_decoder(vae, widths)
+    with pytest.raises(ValueError, match="A AutoencoderKL has a D of E's own widths"):
+        with_smaller_decoder(AutoencoderKL(**SIZES), (8, 8))
+    with pytest.raises(ValueError, match="multiple of 8"):
+        PatchAutoencoderKL(**SIZES, decoder_channels=(12, 12))
+
+
+def count(part: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())

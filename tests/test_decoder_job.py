@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite import generating
+from pix2gif_lite import decoder_job, generating
 from pix2gif_lite.decoder_job import DecoderJob
 from pix2gif_lite.decoder_training import train_decoder
 from pix2gif_lite.latent_cache import cache_family, cache_scenes, fingerprint
@@ -79,6 +79,34 @@ def test_only_the_decoder_learns_and_the_models_pictures_get_better(weights, tmp
         assert all(torch.equal(before[key], after[key]) for key in before), name
     changed = {k.split(".")[0] for k, v in old["vae"].state_dict().items() if not torch.equal(v, new["vae"].state_dict()[k])}
     assert "decoder" in changed and not changed & {"encoder", "quant_conv"}
+
+
+def test_a_smaller_decoder_learns_and_is_saved_loaded_and_asked_like_any_other(weights, tmp_path, picture):
+    measured = []
+    how = {"batch_size": 4, "callback": measured.append, "callback_every": 6, "ema_decay": 0.5, **OPTIONS}
+    train_decoder(TINY, tmp_path, weights, decoder_channels=(8,), steps=24, **how)
+    assert measured[-1]["psnr_made"] > measured[0]["psnr_made"] + 0.5
+    old, new = (load_component(folder, "vae") for folder in (weights, tmp_path))
+    assert tuple(new.config.decoder_channels) == (8,) and 2 * new.num_parameters() < 2 * old.num_parameters()
+    assert fingerprint(old) == fingerprint(new)  # the same E
+    frames = Pix2GifPipeline.from_pretrained(tmp_path)(picture, "a red balloon is rising", [5], quiet=True).frames
+    assert frames[0].size == picture.size
+    with pytest.raises(ValueError, match="decoder_channels"):  # a run goes on with the D that it has
+        train_decoder(TINY, tmp_path, weights, decoder_channels=None, steps=30, resume=True, **how)
+
+
+def test_a_frame_is_drawn_once(pipe, latents, monkeypatch):
+    calls = []
+    drawing = FAMILIES["scenes"]._replace(draw=lambda members, *how: calls.append(len(members)) or draw(members, *how))
+    scenes, families = sample_scenes(6, "train"), {"scenes": drawing}
+    job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, families=families)
+    first, second = job.batch(range(40)), job.batch(range(40))
+    assert 1 < sum(calls) <= 6 * 2 and len(calls) == 1  # of 6 scenes 2 targets
+    assert torch.equal(first.image, second.image) and torch.equal(first.moving, second.moving)
+    monkeypatch.setattr(decoder_job, "KEPT_FRAMES", 3)
+    few = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, families=families)
+    assert torch.equal(few.batch(range(40)).image, first.image) and torch.equal(few.batch(range(40)).image, first.image)
+    assert len(calls) == 3 and calls[1] - calls[2] == 3
 
 
 def test_photographs_are_kept_in_mind(pipe, latents):

@@ -332,6 +332,8 @@ def test_the_command_trains_and_generate_refuses_what_it_was_not_made_for(weight
         (["model", "--teacher-steps", "9"], "train turbo"),
         (["decoder", "--init", "lite", "--distilled-steps", "1"], "train turbo"),
         (["model", "--student-channels", "32,64"], "train turbo"),
+        (["turbo", "--init", "lite", "--decoder-channels", "48"], "--decoder-channels is for `train decoder`"),
+        (["decoder", "--init", "lite", "--decoder-channels", "4x"], "The width '4x' is no whole number"),
         (["turbo", "--init", "lite", "--student-channels", "32,x"], "The width 'x' is no whole number"),
         (["turbo", "--init", "lite", "--student-channels", "32,40"], "of width 40: give multiples of 16"),
         (["turbo", "--init", "lite", "--student-channels", ""], "of 0 widths: give 1 to 4"),
