@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ablation import SETTINGS
+from .ablation import SETTINGS, UNSAID
 from .ablation_claims import FIGURES, OWN, over_seeds, spread, verdicts
 from .markdown import markdown_table
 from .paper_tables import TABLE_2
@@ -58,7 +58,7 @@ def own_table(results: dict[str, Any]) -> str:
 
 def notes(results: dict[str, Any]) -> str:
     """Below the tables: how the runs were made."""
-    made = results["made"]
+    made = UNSAID | results["made"]
     budget, motions = made["budget"], ", ".join(f"{m:g}" for m in made["motions"])
     preset = get_preset(made["preset"])
     return (

@@ -8,6 +8,7 @@ trained. Paper section 3.2 (the latent of Eq. 3); Rombach et al. 2022.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -146,22 +147,25 @@ def with_smaller_decoder(vae: PatchAutoencoderKL, channels: Sequence[int]) -> Pa
     """A copy of the autoencoder with the same E and a D of those widths, to be trained: it has some of the old one's channels.
 
     Of each norm group the first ones stay, and what reads them reads them louder. Float32. Raises ValueError for widths that
-    it cannot have, such as larger ones, and for another class, whose config has no place for them.
+    are not the same part of D's own, or that its norm groups do not divide, and for another class, whose config has no place
+    for them.
     """
     if type(vae) is not PatchAutoencoderKL:
         raise ValueError(f"A {type(vae).__name__} has a D of E's own widths: a smaller one needs a PatchAutoencoderKL.")
     own, groups = vae.config.decoder_channels or vae.config.block_out_channels, vae.config.norm_num_groups
     check_decoder_channels(channels, len(own), groups)
-    if any(new > old for new, old in zip(channels, own, strict=True)):
-        raise ValueError(
-            f"A decoder of widths {tuple(channels)} is larger than the one there is, {tuple(own)}: give smaller ones."
-        )
+    part = channels[0] / own[0]
+    if part > 1 or any(new != old * part for new, old in zip(channels, own, strict=True)):
+        raise ValueError(f"A decoder of widths {tuple(channels)} is not the same part of each of {tuple(own)}, its own.")
     # Not `from_config` of all: diffusers takes what a subclass hands on by position for unset (`_use_default_values`).
-    sizes = {name: value for name, value in vae.config.items() if not name.startswith("_")}
-    new = PatchAutoencoderKL(**{**sizes, "decoder_channels": tuple(channels)})
+    sizes = {name: value for name, value in vae.config.items() if name in inspect.signature(PatchAutoencoderKL).parameters}
+    with torch.random.fork_rng(devices=[]):  # its random weights are all replaced
+        new = PatchAutoencoderKL(**{**sizes, "decoder_channels": tuple(channels)})
     state = new.state_dict()
     for name, value in vae.state_dict().items():
         state[name] = _narrowed(value.float(), state[name].shape, groups)
+        if ".to_q." in name and name.startswith("decoder"):  # a sum over fewer channels, divided by the root of their number
+            state[name] = state[name] / part**0.5
     new.load_state_dict(state)
     return new
 

@@ -142,7 +142,7 @@ def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tens
     channels, height, width = frame.shape[1:]
     flow = flow.float() * flow.new_tensor([2 / flow.shape[3], 2 / flow.shape[2]]).float()[:, None, None]
     bands = chunks(height, max(1, BAND_PIXELS // width))
-    made = []
+    result = None if len(bands) == 1 else torch.empty_like(frame, memory_format=torch.contiguous_format)
     for rows in bands:
         here = pixel_centres(height, width, rows, frame.device)
         # 1. the flow there, and how much of the detail is wanted
@@ -156,13 +156,16 @@ def add_detail(frame: Tensor, lost: Tensor, flow: Tensor, share: Tensor) -> Tens
         parts = threads if len(rows) % threads == 0 else 1
         there = F.add_(here).view(2, parts, len(rows) // parts, width).permute(1, 2, 3, 0)
         detail = tf.grid_sample(lost.expand(parts, -1, -1, -1), there, padding_mode="zeros", align_corners=False)
-        # 3. add; (parts, C, h, W) as the detail has it is a view of what a frame has, so nothing is copied
+        # 3. add; (parts, C, h, W), as the detail lies, is a view of the frame, and what is added to a view lies as it does
         band, part = (
             each.view(-1, parts, len(rows) // parts, width).transpose(0, 1)
             for each in (frame[..., rows.start : rows.stop, :].contiguous(), part)
         )
-        made.append(torch.addcmul(band, part, detail).transpose(0, 1).reshape(1, channels, len(rows), width))
-    return made[0] if len(made) == 1 else torch.cat(made, dim=2)
+        made = torch.addcmul(band, part, detail).transpose(0, 1).reshape(1, channels, len(rows), width)
+        if result is None:
+            return made
+        result[..., rows.start : rows.stop, :] = made
+    return result
 
 
 def chunks(count: int, largest: int) -> list[range]:

@@ -19,7 +19,8 @@ from torch import nn
 
 STATE_FILE = "state.pt"
 KEPT = 2  # checkpoints kept: if the last one is damaged, the one before it is there
-AT_FIRST = {"optimizer": "adamw", "lora_rank": None}  # what older checkpoints do not say, for it went without saying
+# What older checkpoints do not say, for it went without saying.
+AT_FIRST = {"optimizer": "adamw", "lora_rank": None, "decoder_channels": None, "made_share": 0.85}
 AT_FIRST_IN_PRESET = {"lr_start": 0.0, "lr_schedule": "cosine", "micro_batch": None}
 
 

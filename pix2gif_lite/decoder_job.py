@@ -29,7 +29,7 @@ from .presets import DEMO_MOTIONS, Preset
 from .text import motion_prompt, tokenize
 from .training_data import PictureSource, keyed_noise, keyed_rng
 
-KEPT_FRAMES = 20_000  # 1.3 GB at 128 px
+KEPT_BYTES = 1.3e9  # of frames, in a process: 20,000 of 128 px
 DECODER_STREAM, NOISE_STREAM = 0xDEC0, 0x4DEC  # set apart random numbers drawn for the same (seed, number)
 
 
@@ -124,17 +124,19 @@ class DecoderJob(nn.Module):
     def _frames(self, name: str, entries: Sequence[int], motions: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Frames (N, 3, S, S) of a set's members, in whole grey levels, and where they move (N, 1, S, S), 0 or 1.
 
-        Drawn once, as far as `KEPT_FRAMES` goes: to draw one takes longer than to learn from it.
+        Drawn once, as far as `KEPT_BYTES` goes: to draw one takes longer than to learn from it. And each alone, for in another
+        batch, after a resume, a place is rounded otherwise.
         """
-        asked = [(name, entry, m) for entry, m in zip(entries, motions, strict=True)]
-        if new := [key for key in dict.fromkeys(asked) if key not in self._drawn]:
-            members = [self.members[name][entry] for _, entry, _ in new]
-            drawn = self.families[name].draw(members, [m for *_, m in new], self.preset.image_size)
-            found = dict(zip(new, zip(grey_levels(drawn.image), drawn.moving, strict=True), strict=True))
-            self._drawn |= dict(list(found.items())[: max(0, KEPT_FRAMES - len(self._drawn))])
-        else:
-            found = {}
-        images, moving = zip(*(self._drawn.get(key) or found[key] for key in asked), strict=True)
+        frames = []
+        for entry, m in zip(entries, motions, strict=True):
+            key = name, entry, m
+            if (frame := self._drawn.get(key)) is None:
+                drawn = self.families[name].draw([self.members[name][entry]], [m], self.preset.image_size)
+                frame = grey_levels(drawn.image[0]), drawn.moving[0]
+                if (len(self._drawn) + 1) * sum(part.nbytes for part in frame) <= KEPT_BYTES:
+                    self._drawn[key] = frame
+            frames.append(frame)
+        images, moving = zip(*frames, strict=True)
         return torch.stack(images).float().div_(127.5).sub_(1), torch.stack(moving).float()
 
     @torch.no_grad()

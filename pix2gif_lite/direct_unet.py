@@ -75,7 +75,8 @@ class DirectUNet(nn.Module):
     """A UNet in the place of `unet`, whose weights it uses. It computes in their dtype and answers in that of its input.
 
     Which modules there are is looked at once: make another after an adapter was put in, or another attention.
-    fixed   the weights will not change: those of convolutions are copied, as the CPU wants them, at a size's first prediction
+    fixed   the weights will not change: those of convolutions are copied, as the CPU wants them, at a size's first prediction,
+            and what the time adds is kept
     inside  what fixed convolutions multiply in, such as torch.bfloat16, where this CPU can; None: their own dtype.
             ValueError if not fixed
     """
@@ -123,9 +124,10 @@ class DirectUNet(nn.Module):
         """`shifts`, of fixed weights not again for the one picture's timestep that was asked for last."""
         if not self.fixed or len(t) > 1:
             return shifts(weights, t)
-        if self._last is None or self._last[0] != float(t):
-            self._last = float(t), shifts(weights, t)
-        return self._last[1]
+        last = self._last
+        if last is None or last[0] != float(t):
+            self._last = last = float(t), shifts(weights, t)
+        return last[1]
 
     def _weights(self) -> Any:
         """What `predict` reads: the UNet, or its weights as they were when first asked for."""

@@ -23,7 +23,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     ablation.add_argument("--variants", metavar="LIST", help=text)
     ablation.add_argument("--seeds", type=number("seeds", 1, 100, True), metavar="N", help="runs of each (default: 3)")
-    text = "training samples a run (default: 8000, about 8 minutes on two cores)"
+    text = "training samples a run (default: 6000; a run then takes about 8 minutes on two cores)"
     ablation.add_argument("--samples", type=number("samples", 16, 1e9, True), metavar="N", help=text)
     videos = parser.add_argument_group("the paper's zero-shot table: generated clips beside a folder of real ones")
     text = "measure FVD, CLIPSim and PIC on this folder of videos, and write Table 1 into --out; goes on where it stopped"

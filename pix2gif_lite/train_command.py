@@ -55,6 +55,8 @@ def train(args: argparse.Namespace) -> None:
         smaller(preset, widths)
     if args.decoder_channels is not None:
         decoder_widths = parse_counts(args.decoder_channels, "width", "48")
+        if not decoder_widths or min(decoder_widths) < 1:
+            raise ValueError(f"--decoder-channels {args.decoder_channels!r}: give widths above 0, such as 48.")
     teacher_steps = TEACHER_STEPS if args.teacher_steps is None else args.teacher_steps
     check_step_counts(counts, teacher_steps)
     if args.what == "turbo" and args.photo_share is not None:

@@ -210,5 +210,6 @@ def planned_run(preset: Preset, rates: Any, out: str | Path, steps, minutes, see
 
 
 def _plain(values: Any) -> Any:
-    """As JSON would have it (tuples become lists), to compare with what a checkpoint holds."""
-    return json.loads(json.dumps({k: v for k, v in dict(values).items() if not k.startswith("_") and k != "scaling_factor"}))
+    """As JSON would have it (tuples become lists), to compare with a checkpoint's; older ones name no `decoder_channels`."""
+    plain = {k: v for k, v in dict(values).items() if not k.startswith("_") and k != "scaling_factor"}
+    return json.loads(json.dumps({k: v for k, v in plain.items() if k != "decoder_channels" or v is not None}))

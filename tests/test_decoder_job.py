@@ -87,7 +87,7 @@ def test_a_smaller_decoder_learns_and_is_saved_loaded_and_asked_like_any_other(w
     train_decoder(TINY, tmp_path, weights, decoder_channels=(8,), steps=24, **how)
     assert measured[-1]["psnr_made"] > measured[0]["psnr_made"] + 0.5
     old, new = (load_component(folder, "vae") for folder in (weights, tmp_path))
-    assert tuple(new.config.decoder_channels) == (8,) and 2 * new.num_parameters() < 2 * old.num_parameters()
+    assert tuple(new.config.decoder_channels) == (8,) and new.num_parameters() < 0.8 * old.num_parameters()
     assert fingerprint(old) == fingerprint(new)  # the same E
     frames = Pix2GifPipeline.from_pretrained(tmp_path)(picture, "a red balloon is rising", [5], quiet=True).frames
     assert frames[0].size == picture.size
@@ -101,12 +101,13 @@ def test_a_frame_is_drawn_once(pipe, latents, monkeypatch):
     scenes, families = sample_scenes(6, "train"), {"scenes": drawing}
     job = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, families=families)
     first, second = job.batch(range(40)), job.batch(range(40))
-    assert 1 < sum(calls) <= 6 * 2 and len(calls) == 1  # of 6 scenes 2 targets
+    assert 6 < len(calls) == sum(calls) <= 6 * 2  # of 6 scenes 2 targets, each alone
     assert torch.equal(first.image, second.image) and torch.equal(first.moving, second.moving)
-    monkeypatch.setattr(decoder_job, "KEPT_FRAMES", 3)
+    once = len(calls)
+    monkeypatch.setattr(decoder_job, "KEPT_BYTES", 3 * 4 * TINY.image_size**2)  # three colours and where it moves
     few = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, families=families)
     assert torch.equal(few.batch(range(40)).image, first.image) and torch.equal(few.batch(range(40)).image, first.image)
-    assert len(calls) == 3 and calls[1] - calls[2] == 3
+    assert len(few._drawn) == 3 and len(calls) - once > 2 * (once - 3)  # others are drawn whenever they are asked for
 
 
 def test_photographs_are_kept_in_mind(pipe, latents):

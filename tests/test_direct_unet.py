@@ -66,6 +66,18 @@ def test_it_leaves_what_it_is_given_as_it_was(unet):
     assert torch.equal(x, kept[0])
 
 
+def test_what_the_time_adds_is_worked_out_once_for_each_time(unet, monkeypatch):
+    x, _, c = given(unet, 1, (16, 16), TINY.text_width)
+    asked = []
+    monkeypatch.setattr(module, "shifts", lambda *given, kept=module.shifts: asked.append(float(given[1])) or kept(*given))
+    fixed = DirectUNet(unet, fixed=True)
+    with torch.no_grad():
+        for t in (999, 999, 500, 999):
+            (expected,) = unet(x, torch.tensor([t]), encoder_hidden_states=c, return_dict=False)
+            torch.testing.assert_close(fixed(x, torch.tensor([t]), c)[0], expected, rtol=1e-4, atol=1e-4)
+    assert asked == ([999, 500, 999] if fixed.fixed else [999, 999, 500, 999])
+
+
 def test_weights_in_bfloat16_answer_in_the_inputs_precision(unet, ways):
     x, t, c = given(unet, 1, (16, 16), TINY.text_width)
     with torch.no_grad():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from pix2gif_lite import direct_decoder, direct_unet
 from pix2gif_lite import live as module
 from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
@@ -64,6 +65,18 @@ def test_it_is_the_pipelines_frame(pipe, live, picture, size):
         assert levels(expected, picture) > 1  # not the picture itself
     assert live.frame(picture, CAPTION, 0).tobytes() == picture.tobytes()
     assert live.frame(picture, "", 0).tobytes() == picture.tobytes()  # as the pipeline: nothing moves, nothing to say
+
+
+def test_both_networks_behind_the_warp_go_their_short_ways(live, picture, monkeypatch):
+    gone = []
+    for name, owner in {"D": direct_decoder, "UNet": direct_unet}.items():
+        function = "decode" if name == "D" else "predict"
+        way = getattr(owner, function)
+        monkeypatch.setattr(owner, function, lambda *given, name=name, way=way: gone.append(name) or way(*given))
+    live.frame(picture, CAPTION, 8, steps=1)
+    gone.clear()
+    live.frame(picture, CAPTION, 9, steps=1)
+    assert sorted(gone) == (["D", "UNet"] if can_lay() else ["UNet"])
 
 
 def test_motion_seed_caption_and_picture_all_count(live, picture):

@@ -145,8 +145,9 @@ def test_what_is_added_is_unfolded_looked_up_by_places_and_folded() -> None:
         mixed = (1 - a) * moved + a * U
         coarse = a.unflatten(2, (8, 2)).unflatten(4, (12, 2)).mean((3, 5))  # (2, 1, 8, 12): the mean of a cell's places
         between = (1 - coarse) * plain + coarse * latents
-        seen = module.fold[1](module.fold[0](mixed)) + module.compare(between)
-        seen = seen + module.moves(F.pixel_unshuffle(torch.cat(outlines, 1), 2))
+        shuffled = F.pixel_unshuffle(mixed, 2), F.pixel_unshuffle(torch.cat(outlines, 1), 2)
+        seen = F.conv2d(shuffled[0], module.fold[1].weight, module.fold[1].bias) + module.compare(between)
+        seen = seen + F.conv2d(shuffled[1], module.moves.weight)
         given = places._replace(moving=here, arriving=there)
         torch.testing.assert_close(given.staying, a)
         torch.testing.assert_close(module(latents, flow, given), between + module.fold[2:](seen), rtol=1e-4, atol=1e-4)
