@@ -90,7 +90,7 @@ def generate(
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
     corners = corners_of(source).repeat_interleave(K, 0) if c.calibrate else None
     branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare, corners)
-    draws = 1 if sampler == "dpmpp_2m" else len(sigmas)  # the start, then one a step
+    draws = len(sigmas) - 1  # as in frames.py: the start, and one for each step but the last
     noises = [FrameNoise(noise, E.shape[1:], draws, torch.Generator().manual_seed(seed), device, K) for seed in seeds]
     firsts, laters = zip(*(gif.batch(range(K)) for gif in noises), strict=True)
     first = torch.cat(firsts)
