@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from pix2gif_lite import cli
-from pix2gif_lite.ablation import MOTIONS, SCALES, STEPS, Budget
+from pix2gif_lite.ablation import MOTIONS, PAPERS_WARP, SCALES, STEPS, Budget
 from pix2gif_lite.latent_cache import fingerprint
 from pix2gif_lite.loading import load_component
 
@@ -68,7 +68,8 @@ def done(tmp_path):
     made |= {
         name: fingerprint(load_component("lite", part)) for name, part in (("autoencoder", "vae"), ("text", "text_encoder"))
     }
-    made |= {"s_T": "as s_I", "steps": STEPS, "command": "pix2gif-lite", "date": "today", "machine": "here", "commit": None}
+    made |= {"s_T": "as s_I", "steps": STEPS, "unet": list(PAPERS_WARP.unet_channels)}
+    made |= {"command": "pix2gif-lite", "date": "today", "machine": "here", "commit": None}
     trained = {"steps": 10, "samples": 160, "seconds": 5.0, "parameters": 2_000_000}
     runs = {
         name: {"0": {"trained": trained, "s_I": {f"{s:g}": measured(rmse) for s in SCALES}, "seconds": 9.0}}
