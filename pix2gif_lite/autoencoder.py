@@ -158,7 +158,8 @@ def with_smaller_decoder(vae: PatchAutoencoderKL, channels: Sequence[int]) -> Pa
     if part > 1 or any(new != old * part for new, old in zip(channels, own, strict=True)):
         raise ValueError(f"A decoder of widths {tuple(channels)} is not the same part of each of {tuple(own)}, its own.")
     # Not `from_config` of all: diffusers takes what a subclass hands on by position for unset (`_use_default_values`).
-    sizes = {name: value for name, value in vae.config.items() if name in inspect.signature(PatchAutoencoderKL).parameters}
+    known = inspect.signature(PatchAutoencoderKL).parameters
+    sizes = {name: value for name, value in vae.config.items() if name in known}
     with torch.random.fork_rng(devices=[]):  # its random weights are all replaced
         new = PatchAutoencoderKL(**{**sizes, "decoder_channels": tuple(channels)})
     state = new.state_dict()

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from .autoencoder_job import LOSS_WEIGHTS, reconstruction_terms
-from .canvas import grey_levels
 from .diffusion import alphas_cumprod, predict_x0
 from .latent_cache import Family, Latents
 from .metrics import psnr
@@ -29,14 +28,14 @@ from .presets import DEMO_MOTIONS, Preset
 from .text import motion_prompt, tokenize
 from .training_data import PictureSource, keyed_noise, keyed_rng
 
-KEPT_BYTES = 1.3e9  # of frames, in a process: 20,000 of 128 px
+KEPT_BYTES = 2.6e9  # of frames, in a process: 12,000 of 128 px
 DECODER_STREAM, NOISE_STREAM = 0xDEC0, 0x4DEC  # set apart random numbers drawn for the same (seed, number)
 
 
 class DecoderBatch(NamedTuple):
     """What D trains on. Latents are unscaled; those of a photograph are zeros, and E is asked."""
 
-    image: Tensor  # (B, 3, S, S) in [-1, 1], what D has to give: drawn ones in whole grey levels, as files hold them
+    image: Tensor  # (B, 3, S, S) in [-1, 1], what D has to give
     moving: Tensor  # (B, 1, S, S) float, 1 where something moves
     source: Tensor  # (B, 4, h, w) E(c_I)
     own: Tensor  # (B, 4, h, w) E of the picture
@@ -122,7 +121,7 @@ class DecoderJob(nn.Module):
         return DecoderBatch(image, moving, source, own, ids, motion, noise, torch.tensor(made), torch.tensor(is_photo))
 
     def _frames(self, name: str, entries: Sequence[int], motions: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Frames (N, 3, S, S) of a set's members, in whole grey levels, and where they move (N, 1, S, S), 0 or 1.
+        """Frames (N, 3, S, S) of a set's members, and where they move (N, 1, S, S), 0 or 1.
 
         Drawn once, as far as `KEPT_BYTES` goes: to draw one takes longer than to learn from it. And each alone, for in another
         batch, after a resume, a place is rounded otherwise.
@@ -132,12 +131,12 @@ class DecoderJob(nn.Module):
             key = name, entry, m
             if (frame := self._drawn.get(key)) is None:
                 drawn = self.families[name].draw([self.members[name][entry]], [m], self.preset.image_size)
-                frame = grey_levels(drawn.image[0]), drawn.moving[0]
+                frame = drawn.image[0], drawn.moving[0]
                 if (len(self._drawn) + 1) * sum(part.nbytes for part in frame) <= KEPT_BYTES:
                     self._drawn[key] = frame
             frames.append(frame)
         images, moving = zip(*frames, strict=True)
-        return torch.stack(images).float().div_(127.5).sub_(1), torch.stack(moving).float()
+        return torch.stack(images), torch.stack(moving).float()
 
     @torch.no_grad()
     def generated(self, source: Tensor, input_ids: Tensor, motion: Tensor, noise: Tensor) -> Tensor:

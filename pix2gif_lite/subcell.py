@@ -160,7 +160,7 @@ class SubcellWarp(nn.Module):
         moved = warp(codes, places.flow)
         moved = torch.lerp(moved, codes, stay.to(moved.dtype))
         outlines = torch.cat([places.moving, places.arriving], dim=1).to(moved.dtype)
-        cells = self.fold[:2](moved) + self.compare(plain) + self.moves(outlines)
+        cells = self.fold[1](moved) + self.compare(plain) + self.moves(outlines)
         learnt = self.fold[2:](cells).to(plain.dtype)
         there = (latents != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1): the biases know no dropped picture
         return plain + learnt * there

@@ -58,7 +58,7 @@ def test_latents_are_the_samplers_first_step_and_pictures_the_exact_frames(pipe,
         for i, scene in enumerate(scenes):
             if torch.equal(batch.source[k], latents.source[i].float()):
                 exact = draw([scene], [int(batch.motion[k])], TINY.image_size)
-                assert_close(batch.image[k], exact.image[0], atol=0.501 / 127.5, rtol=0)  # in whole grey levels
+                assert_close(batch.image[k], exact.image[0])
                 found += 1
     assert found == 40
     with pytest.raises(ValueError, match="5 scenes do not match 6"):
@@ -104,7 +104,7 @@ def test_a_frame_is_drawn_once(pipe, latents, monkeypatch):
     assert 6 < len(calls) == sum(calls) <= 6 * 2  # of 6 scenes 2 targets, each alone
     assert torch.equal(first.image, second.image) and torch.equal(first.moving, second.moving)
     once = len(calls)
-    monkeypatch.setattr(decoder_job, "KEPT_BYTES", 3 * 4 * TINY.image_size**2)  # three colours and where it moves
+    monkeypatch.setattr(decoder_job, "KEPT_BYTES", 3 * 13 * TINY.image_size**2)  # three colours, and where it moves
     few = DecoderJob(TINY, pipe.model, pipe.tokenizer, pipe.vae, latents, scenes, families=families)
     assert torch.equal(few.batch(range(40)).image, first.image) and torch.equal(few.batch(range(40)).image, first.image)
     assert len(few._drawn) == 3 and len(calls) - once > 2 * (once - 3)  # others are drawn whenever they are asked for
@@ -131,7 +131,7 @@ def test_moved_photographs_are_drawn_as_they_were_cached(pipe, latents, tmp_path
     batch = job.batch(range(30))
     with torch.no_grad():  # each picture is the one whose latent stands beside it
         own = pipe.vae.encode(batch.image).latent_dist.mode()
-    assert_close(batch.own, own, atol=2e-2, rtol=1e-2)  # whole grey levels against none
+    assert_close(batch.own, own, atol=2e-3, rtol=1e-2)
     seen = [any(torch.equal(z, moved.source[k].float()) for k in range(4)) for z in batch.source]
     assert 6 < sum(seen) < 24
     assert all(batch.moving[k].any() for k in range(30) if batch.motion[k] > 1)

@@ -298,7 +298,7 @@ def test_the_decoder_learns_from_curated_frames(data, pipe, tmp_path):
     ).eval()
     batch = job.batch(range(24))
     z = encode(pipe.vae, batch.image)
-    assert_close(batch.own, z.float(), atol=2e-2, rtol=1e-2)  # the picture, in grey levels, whose latent stands beside it
+    assert_close(batch.own, z.float(), atol=5e-3, rtol=1e-2)  # the picture is the one whose latent stands beside it
     from_gifs = [any(torch.equal(row, mixture.sets["gifs"].source[k].float()) for k in range(7)) for row in batch.source]
     assert 4 < sum(from_gifs) < 20
     measured = job.measure()
