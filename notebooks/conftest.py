@@ -2,11 +2,11 @@
 
 import os
 
-# Inherited by the kernels. A test never asks the network, and takes minutes, on a machine with a GPU too. README says how
+# Inherited by the kernels. A test never asks the network, and is as short on a machine with a GPU. README says how
 # notebook 07 trains the whole preset.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
-os.environ.setdefault("PIX2GIF_MINUTES", "0.4")  # of notebook 07's training, which by itself may take 5, or 20 on a GPU
+os.environ.setdefault("PIX2GIF_STEPS", "64")  # of notebook 07's training, which by itself takes 200
 os.environ.setdefault("PIX2GIF_TURBO_STEPS", "4")  # of notebook 12's student, which by itself takes 40
 os.environ.setdefault("PIX2GIF_TAUGHT_STEPS", "64")  # of notebook 11's swirl, which by itself takes 80
 if os.environ["PIX2GIF_PROFILE"] == "cpu":  # as many notebooks as cores run at once, and a second thread each would mostly wait
