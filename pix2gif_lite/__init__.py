@@ -16,7 +16,7 @@ _HOME = {  # public name -> the file it lives in, imported when first asked for
     "MotionEmbedding": "motion_embedding",
     "FlowNet": "warping",
     "warp": "warping",
-    "load_reference": "reference",
+    "load_reference": "origins.reference",
     "sample_scenes": "scenes",
     "draw": "scenes",
     "motion_magnitude": "motion",

@@ -27,26 +27,26 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .bench_cold import cold_start
-from .bench_growth import growth, growth_figure
-from .bench_live import over, slider_moves
-from .bench_parts import Parts
-from .bench_plan import FULL, QUICK, Plan
-from .bench_quality import Judge
-from .bench_report import bench_markdown
-from .bench_rows import generation_rows, run_row
-from .bench_training import training_speed
+from .benchmark.bench_cold import cold_start
+from .benchmark.bench_growth import growth, growth_figure
+from .benchmark.bench_live import over, slider_moves
+from .benchmark.bench_parts import Parts
+from .benchmark.bench_plan import FULL, QUICK, Plan
+from .benchmark.bench_quality import Judge
+from .benchmark.bench_report import bench_markdown
+from .benchmark.bench_rows import generation_rows, run_row
+from .benchmark.bench_training import training_speed
 from .canvas import to_pil
-from .curation_bench import bench as curation_speed
+from .curating.curation_bench import bench as curation_speed
+from .data.latent_cache import fingerprint, hash_of
 from .evaluate import NO_FIGURES
+from .evaluation.report import made_here
 from .files import write_whole
 from .gifs import save_animation
 from .hardware import matrix_rate
-from .latent_cache import fingerprint, hash_of
 from .pipeline import Pix2GifPipeline
 from .presets import DEMO_MOTIONS, MOTION_MAX
 from .pretrained import TURBO_WEIGHTS
-from .report import made_here
 from .scenes import draw, sample_scenes
 
 ASSETS = Path(__file__).parent / "assets"

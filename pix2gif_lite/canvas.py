@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from .lookup import resized, warp
-from .pictures import open_image
+from .media.pictures import open_image
 
 WORK_ASPECT = 4  # long side / short side of the work picture: a longer strip is squeezed, for memory's sake
 LIKE, UNLIKE = 0.2, 0.6  # difference to the warped source, of [-1, 1]: all detail below the first, none above the second

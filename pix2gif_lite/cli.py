@@ -13,12 +13,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from . import __version__, commands
-from .bench_options import add_bench
-from .evaluate_options import add_evaluate
-from .options import Parser, add_device, add_slider, number
+from . import __version__
+from .command_line import commands
+from .command_line.bench_options import add_bench
+from .command_line.evaluate_options import add_evaluate
+from .command_line.options import Parser, add_device, add_slider, number
+from .command_line.train_options import add_train
 from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, SLIDERS
-from .train_options import add_train
 
 MOTIONS = ",".join(str(m) for m in DEMO_MOTIONS)
 OWN_WARNINGS = "Motion |The caption |The data |The perceptual "  # how those that are ours begin

@@ -15,17 +15,17 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from .data.latent_cache import fingerprint, hash_of
 from .diffusion import alphas_cumprod, sigmas_for
-from .distillation_job import DistillationJob
 from .distilled import SAMPLER, SPACING, STEPS, TEACHER_STEPS, check_step_counts, distilled, smaller
 from .hardware import choose_precision
-from .latent_cache import fingerprint, hash_of
+from .learning.distillation_job import DistillationJob
+from .learning.training_loop import fit
 from .model import Pix2GifModel, build_unet
+from .origins.starting import starting_parts
 from .presets import Preset
 from .processes import device
-from .starting import starting_parts
 from .training import chosen_data, planned_run, save_pipeline
-from .training_loop import fit
 
 LENGTH, WARMUP = 2000, 20  # steps: the student starts where the teacher is
 RATE = 0.3  # times the preset's learning rate, which is for random weights, such as those of a smaller student

@@ -22,22 +22,22 @@ from typing import Any
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .data.mixture import FAMILIES
 from .distilled import check_distilled
+from .evaluation.held_out import find_casts, held_out_pairs, pairs_markdown
+from .evaluation.held_out import ticks as pair_ticks
+from .evaluation.measuring import measure
+from .evaluation.report import provenance, sheet, table
+from .evaluation.side_rows import fidelity_at, first_frames, moved_photos, photographs, searched_flow
+from .evaluation.studies import run_studies, total
+from .evaluation.studies_report import studies_figures, studies_markdown
+from .evaluation.summary import brief, summarise, summarise_photos
 from .files import write_whole
-from .held_out import find_casts, held_out_pairs, pairs_markdown
-from .held_out import ticks as pair_ticks
-from .measuring import measure
-from .mixture import FAMILIES
 from .photos import MovedPhoto
 from .pipeline import Pix2GifPipeline
 from .presets import MOTION_MAX
-from .report import provenance, sheet, table
 from .sampling import get_sampler
 from .scenes import Scene, draw, sample_scenes
-from .side_rows import fidelity_at, first_frames, moved_photos, photographs, searched_flow
-from .studies import run_studies, total
-from .studies_report import studies_figures, studies_markdown
-from .summary import brief, summarise, summarise_photos
 from .viz import requested_vs_measured
 
 FEW, MANY = 5, 20  # steps compared

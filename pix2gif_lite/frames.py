@@ -19,9 +19,9 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from .branches import make_branches
 from .canvas import add_detail, chunks, explained, resize, to_pil
-from .direct_unet import is_watched
+from .fast.direct_unet import is_watched
+from .fast.kept import Kept, state_of
 from .guidance import needed_predictions
-from .kept import Kept, state_of
 from .model import Pix2GifModel
 from .noise import FrameNoise
 from .result import Clock

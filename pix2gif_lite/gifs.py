@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .clips import read_frames
 from .files import temporary_name, write_whole
-from .pictures import open_image
+from .media.clips import read_frames
+from .media.pictures import open_image
 
 __all__ = ["check_output", "choose_palette", "encode_animation", "loop_frames", "open_image", "read_frames", "save_animation"]
 

@@ -27,16 +27,16 @@ from .branches import make_branches
 from .calibration import corners_of
 from .canvas import lost_detail, to_pil, to_source
 from .diffusion import alphas_cumprod, sigmas_for
-from .direct_decoder import DirectDecoder
-from .direct_unet import DirectUNet
 from .distilled import check_distilled
+from .fast.direct_decoder import DirectDecoder
+from .fast.direct_unet import DirectUNet
+from .fast.kept import Kept
+from .fast.one_picture import OnePicture
 from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
 from .guidance import needed_predictions
 from .hardware import choose_precision, out_of_memory
-from .kept import Kept
-from .one_picture import OnePicture
+from .media.png import packed
 from .pipeline import ADVICE, Pix2GifPipeline
-from .png import packed
 from .presets import MOTION_MAX
 from .request import check_motions, check_scales, check_seed
 from .result import Clock

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .clips import iter_frames
-from .cuts import same_scene
-from .duplicates import content_key, perceptual_hashes
+from .curating.cuts import same_scene
+from .curating.duplicates import content_key, perceptual_hashes
+from .media.clips import iter_frames
+from .media.pictures import WHITE, check_background
 from .motion import pair_magnitudes, to_gray
-from .pictures import WHITE, check_background
 from .presets import MOTION_MAX, MOTION_MIN
 from .request import check_seed
 

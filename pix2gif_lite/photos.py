@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .data.photo_crops import Crop, named_pictures, plain_crop, random_crop, scene_crop, textures
+from .data.photo_moves import MOVES, backward, describe_move, forward
+from .data.training_data import keyed_rng
 from .motion import find_corners, motion_magnitudes, to_gray
-from .photo_crops import Crop, named_pictures, plain_crop, random_crop, scene_crop, textures
-from .photo_moves import MOVES, backward, describe_move, forward
 from .presets import LITE, MOTION_MAX, MOTION_SIZE
 from .scenes import Frame
-from .training_data import keyed_rng
 
 STREAMS = {"train": 0x9F07, "val": 0x9F0A, "test": 0x9F0E}  # sets these random numbers apart, split by split
 SCENE_SHARE = 1 / 3  # of the training pictures: drawn scenes at rest, so that a drawn picture obeys the camera too

@@ -30,14 +30,14 @@ from torch import Tensor
 from .calibration import corners_of
 from .canvas import fit_size, lost_detail, to_source, to_tensor, work_size
 from .diffusion import alphas_cumprod, sigmas_for
-from .direct_unet import DirectUNet
 from .distilled import check_distilled, saved_step_counts
+from .fast.direct_unet import DirectUNet
+from .fast.kept import Kept
 from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
 from .hardware import out_of_memory
-from .kept import Kept
-from .loading import load_parts
 from .model import Pix2GifModel
 from .noise import NOISES
+from .origins.loading import load_parts
 from .presets import LITE, Preset
 from .pretrained import resolve_weights
 from .request import check_at_once, check_image_size, check_interval, check_motions, check_scales, check_seed, untrained_note

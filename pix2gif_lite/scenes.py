@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .actions import ACTIONS, SUITS
-from .backdrops import DETAILS
-from .captions import caption, describe
-from .casting import Actor, cast
-from .drawing import deform_of, explain, render
 from .motion import find_corners, motion_magnitudes, to_gray
 from .presets import MOTION_MAX, MOTION_SIZE
+from .scenery.actions import ACTIONS, SUITS
+from .scenery.backdrops import DETAILS
+from .scenery.captions import caption, describe
+from .scenery.casting import Actor, cast
+from .scenery.drawing import deform_of, explain, render
 
 PROBES = (3, 7, 11, 15, 17, 20)  # motions at which `readable` tries the ruler
 SPLITS = ("train", "val", "test", "test_pairs", "test_open")

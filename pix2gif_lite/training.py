@@ -16,25 +16,25 @@ import torch
 from diffusers import AutoencoderKL
 
 from .autoencoder import build_autoencoder
-from .autoencoder_job import AutoencoderJob
-from .card import write_card
+from .cards.card import write_card
+from .data.latent_cache import fingerprint
+from .data.mixture import TrainingData
+from .data.pair_data import curated, training_frames
+from .data.text_cache import cache_texts, prompts_of
+from .data.training_data import PictureSource
 from .hardware import choose_precision, half_on_gpu
-from .latent_cache import fingerprint
-from .loading import PARTS, load_component, save_parts
-from .lora import merge_lora
-from .mixture import TrainingData
+from .learning.autoencoder_job import AutoencoderJob
+from .learning.lora import merge_lora
+from .learning.model_job import ModelJob
+from .learning.perceptual_choice import choose_perceptual
+from .learning.rehearsal_job import RehearsalJob
+from .learning.training_loop import Run, fit
 from .model import Pix2GifModel
-from .model_job import ModelJob
-from .pair_data import curated, training_frames
-from .perceptual_choice import choose_perceptual
+from .origins.loading import PARTS, load_component, save_parts
+from .origins.starting import Start, starting_parts
 from .pipeline import Pix2GifPipeline
 from .presets import Preset
 from .processes import device, on_main, place
-from .rehearsal_job import RehearsalJob
-from .starting import Start, starting_parts
-from .text_cache import cache_texts, prompts_of
-from .training_data import PictureSource
-from .training_loop import Run, fit
 
 SAMPLING_FIELDS = "sampler sampling_steps spacing s_T s_I s_M distilled_steps name steps autoencoder".split()
 

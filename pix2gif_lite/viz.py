@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .run_log import read_log
+from .learning.run_log import read_log
 from .sheets import as_picture
 
 COLOURS = ("#3b74c9", "#d9603b", "#4f9d5d", "#8a5fb0", "#c39a2b", "#5aa7b3", "#999999")

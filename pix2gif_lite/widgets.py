@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import panel
-from .controls import StudioControls, control
-from .curves import motion_list
-from .newest import Newest, Superseded
 from .reasons import reason
 from .sheets import Embedded, as_html
-from .studio import Made, Request, Studio, uploaded
+from .sliders import panel
+from .sliders.controls import StudioControls, control
+from .sliders.curves import motion_list
+from .sliders.newest import Newest, Superseded
+from .sliders.studio import Made, Request, Studio, uploaded
 
 __all__ = ["Embedded", "Explorer", "GifStudio", "as_html"]
 SETTLE = 0.25  # s a control must rest before the real frames are made

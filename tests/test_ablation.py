@@ -20,13 +20,13 @@ import torch
 from PIL import Image
 from several import start as start_process
 
-from pix2gif_lite import ablation, ablation_claims, ablation_pictures, ablation_report
-from pix2gif_lite.ablation import NAMES, SETTINGS, Budget
-from pix2gif_lite.checkpoints import checkpoints, load_checkpoint, settings_of
-from pix2gif_lite.latent_cache import read_latents
-from pix2gif_lite.loading import load_component
+from pix2gif_lite.data.latent_cache import read_latents
+from pix2gif_lite.evaluation import ablation, ablation_claims, ablation_pictures, ablation_report
+from pix2gif_lite.evaluation.ablation import NAMES, SETTINGS, Budget
+from pix2gif_lite.evaluation.paper_tables import TABLE_2
+from pix2gif_lite.learning.checkpoints import checkpoints, load_checkpoint, settings_of
 from pix2gif_lite.motion import motion_magnitude
-from pix2gif_lite.paper_tables import TABLE_2
+from pix2gif_lite.origins.loading import load_component
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import LITE, TINY, VARIANTS
 from pix2gif_lite.pretrained import build_components

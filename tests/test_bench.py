@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite import bench_timing
 from pix2gif_lite.bench import load, parts_apart, ratios, run
-from pix2gif_lite.bench_cold import _run, peak_memory
-from pix2gif_lite.bench_growth import spread_motions
-from pix2gif_lite.bench_live import over, slider_moves
-from pix2gif_lite.bench_plan import Plan
-from pix2gif_lite.bench_report import bench_markdown
-from pix2gif_lite.bench_timing import Timed, operations, slope, timed
+from pix2gif_lite.benchmark import bench_timing
+from pix2gif_lite.benchmark.bench_cold import _run, peak_memory
+from pix2gif_lite.benchmark.bench_growth import spread_motions
+from pix2gif_lite.benchmark.bench_live import over, slider_moves
+from pix2gif_lite.benchmark.bench_plan import Plan
+from pix2gif_lite.benchmark.bench_report import bench_markdown
+from pix2gif_lite.benchmark.bench_timing import Timed, operations, slope, timed
 from pix2gif_lite.cli import main
-from pix2gif_lite.loading import PARTS
+from pix2gif_lite.origins.loading import PARTS
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 

@@ -7,10 +7,11 @@ import json
 import pytest
 from test_bench import SMALL
 
-from pix2gif_lite import bench, bench_parts, bench_quality
-from pix2gif_lite.bench_parts import PARTS, Parts
+from pix2gif_lite import bench
+from pix2gif_lite.benchmark import bench_parts, bench_quality
+from pix2gif_lite.benchmark.bench_parts import PARTS, Parts
 from pix2gif_lite.cli import main
-from pix2gif_lite.generating import generate_for
+from pix2gif_lite.evaluation.generating import generate_for
 
 
 def test_a_run_that_was_stopped_goes_on_with_what_is_missing(pipe, tmp_path, monkeypatch, capsys):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite.bench_diffusers import diffusers_frames, instruct_pix2pix
-from pix2gif_lite.bench_quality import Judge, Way
-from pix2gif_lite.bench_reference import reference_frames
-from pix2gif_lite.generating import Scales
+from pix2gif_lite.benchmark.bench_diffusers import diffusers_frames, instruct_pix2pix
+from pix2gif_lite.benchmark.bench_quality import Judge, Way
+from pix2gif_lite.benchmark.bench_reference import reference_frames
+from pix2gif_lite.evaluation.generating import Scales
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import DEMO_MOTIONS, TINY
 from pix2gif_lite.scenes import sample_scenes

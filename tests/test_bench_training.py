@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pix2gif_lite.bench_training import Encoding, preset_of, training_speed
-from pix2gif_lite.latent_cache import Latents, encode
-from pix2gif_lite.mixture import Mixture, Pick
+from pix2gif_lite.benchmark.bench_training import Encoding, preset_of, training_speed
+from pix2gif_lite.data.latent_cache import Latents, encode
+from pix2gif_lite.data.mixture import Mixture, Pick
 from pix2gif_lite.presets import TINY
 
 

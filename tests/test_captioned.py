@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.captioned import CAPTIONS, NO_CAPTION, Captioned, read_captioned, read_tsv
+from pix2gif_lite.curating.captioned import CAPTIONS, NO_CAPTION, Captioned, read_captioned, read_tsv
 
 
 def clip(path: Path) -> Path:

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 import pix2gif_lite
-from pix2gif_lite.card import MARK, card_text, public_name, write_card
+from pix2gif_lite.cards.card import MARK, card_text, public_name, write_card
 from pix2gif_lite.cli import build_parser
 from pix2gif_lite.presets import LITE, PAPER, TINY
 from pix2gif_lite.pretrained import LITE_WEIGHTS

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import cli
+from pix2gif_lite.command_line.options import BadOption
 from pix2gif_lite.gifs import read_frames
 from pix2gif_lite.motion import motion_magnitude
-from pix2gif_lite.options import BadOption
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import SLIDERS, TINY
 from pix2gif_lite.pretrained import build_components

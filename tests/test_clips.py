@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from pix2gif_lite import gifs
-from pix2gif_lite.clips import find_clips, iter_frames, read_frames
 from pix2gif_lite.gifs import save_animation
-from pix2gif_lite.pictures import open_image
+from pix2gif_lite.media.clips import find_clips, iter_frames, read_frames
+from pix2gif_lite.media.pictures import open_image
 
 
 def ball(k: int, size: tuple[int, int] = (64, 48)) -> Image.Image:

@@ -24,13 +24,13 @@ from made_clips import pan, save, texture
 from PIL import Image
 
 from pix2gif_lite import cli
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.curation import curate
-from pix2gif_lite.curation_store import Store
-from pix2gif_lite.duplicates import content_key
+from pix2gif_lite.curating.curation import curate
+from pix2gif_lite.curating.curation_store import Store
+from pix2gif_lite.curating.duplicates import content_key
+from pix2gif_lite.curating.public_web import Limits
+from pix2gif_lite.media.clips import read_frames
 from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.pairs import CurationSettings, curate_clip
-from pix2gif_lite.public_web import Limits
 
 COLUMNS = ["source", "target", "caption", "motion", "motion_px", "gif", "split"]
 GOOD = [f"pan{seed}.gif" for seed in range(6)]

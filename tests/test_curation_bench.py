@@ -3,7 +3,7 @@
 import pytest
 from made_clips import pan, save
 
-from pix2gif_lite.curation_bench import FRAMES, bench, load
+from pix2gif_lite.curating.curation_bench import FRAMES, bench, load
 
 
 def test_both_ways_measure_the_same_pairs(tmp_path):

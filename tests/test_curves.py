@@ -2,8 +2,8 @@
 
 import pytest
 
-from pix2gif_lite.curves import CURVES, CUSTOM, motion_curve, motion_list
 from pix2gif_lite.presets import DEMO_MOTIONS
+from pix2gif_lite.sliders.curves import CURVES, CUSTOM, motion_curve, motion_list
 
 
 def test_curves_by_hand():

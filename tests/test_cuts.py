@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_clips import pan, texture
 
-from pix2gif_lite.cuts import FOLLOWED, likeness, same_scene, there_and_back
+from pix2gif_lite.curating.cuts import FOLLOWED, likeness, same_scene, there_and_back
 
 
 def lit(grays, lights) -> list[np.ndarray]:

@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite import decoder_job, generating
-from pix2gif_lite.decoder_job import DecoderJob
-from pix2gif_lite.decoder_training import train_decoder
-from pix2gif_lite.latent_cache import cache_family, cache_scenes, fingerprint
-from pix2gif_lite.loading import PARTS, load_component
-from pix2gif_lite.mixture import FAMILIES, Mixture
+from pix2gif_lite.data.latent_cache import cache_family, cache_scenes, fingerprint
+from pix2gif_lite.data.mixture import FAMILIES, Mixture
+from pix2gif_lite.data.training_data import PictureSource
+from pix2gif_lite.evaluation import generating
+from pix2gif_lite.learning import decoder_job
+from pix2gif_lite.learning.decoder_job import DecoderJob
+from pix2gif_lite.learning.decoder_training import train_decoder
+from pix2gif_lite.origins.loading import PARTS, load_component
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
-from pix2gif_lite.training_data import PictureSource
 
 OPTIONS = {"scenes": 6, "targets": 2, "photo_share": 0.0, "progress_bar": False, "cpu": True, "mixed_precision": "no"}
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from pix2gif_lite import direct_decoder as module
 from pix2gif_lite.autoencoder import build_autoencoder
-from pix2gif_lite.direct_decoder import DirectDecoder
-from pix2gif_lite.laid import can_lay
+from pix2gif_lite.fast import direct_decoder as module
+from pix2gif_lite.fast.direct_decoder import DirectDecoder
+from pix2gif_lite.fast.laid import can_lay
 from pix2gif_lite.presets import PRESETS, TINY
 
 LARGER = dict(block_out_channels=(8, 16), up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, sample_size=32)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from pix2gif_lite import direct_unet as module
-from pix2gif_lite import laid
-from pix2gif_lite.direct_unet import DirectUNet
+from pix2gif_lite.fast import direct_unet as module
+from pix2gif_lite.fast import laid
+from pix2gif_lite.fast.direct_unet import DirectUNet
 from pix2gif_lite.model import build_unet
 from pix2gif_lite.presets import PRESETS, TINY
 

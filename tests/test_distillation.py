@@ -13,18 +13,18 @@ import torch
 from torch.testing import assert_close
 
 from pix2gif_lite import cli, pretrained
-from pix2gif_lite.decoder_training import train_decoder
+from pix2gif_lite.data.latent_cache import cache_scenes
 from pix2gif_lite.diffusion import alphas_cumprod
 from pix2gif_lite.distillation import train_turbo
-from pix2gif_lite.distillation_job import DistillationJob
 from pix2gif_lite.distilled import check_distilled, check_step_counts, parse_counts, saved_step_counts, smaller
-from pix2gif_lite.latent_cache import cache_scenes
-from pix2gif_lite.loading import PARTS, load_component
+from pix2gif_lite.learning.decoder_training import train_decoder
+from pix2gif_lite.learning.distillation_job import DistillationJob
 from pix2gif_lite.model import Pix2GifModel
+from pix2gif_lite.origins.loading import PARTS, load_component
+from pix2gif_lite.origins.starting import starting_parts
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import LITE, TINY
 from pix2gif_lite.pretrained import build_components, resolve_weights
-from pix2gif_lite.starting import starting_parts
 from pix2gif_lite.text import motion_prompt, tokenize
 
 CAPTION = "a red balloon is rising"

@@ -17,18 +17,18 @@ from several import start, together
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from pix2gif_lite import cli
-from pix2gif_lite.checkpoints import load_checkpoint
+from pix2gif_lite.data.latent_cache import cache_scenes
+from pix2gif_lite.data.training_data import PictureBatch
 from pix2gif_lite.guidance import drop_masks
-from pix2gif_lite.latent_cache import cache_scenes
-from pix2gif_lite.loading import load_component
+from pix2gif_lite.learning.checkpoints import load_checkpoint
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.run import Run
+from pix2gif_lite.learning.run_log import read_log
+from pix2gif_lite.learning.training_loop import fit
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
+from pix2gif_lite.origins.loading import load_component
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.run import Run
-from pix2gif_lite.run_log import read_log
-from pix2gif_lite.training_data import PictureBatch
-from pix2gif_lite.training_loop import fit
 
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
 WEIGHTS = {"diffusion": 1.0, "perceptual": 0.01, "warp": 0.3, "smooth": 0.1}

@@ -22,9 +22,10 @@ from ipaddress import ip_address
 import pytest
 from PIL import Image
 
-from pix2gif_lite import files, public_web
-from pix2gif_lite.addresses import is_public
-from pix2gif_lite.download import Limits, fetch, fetch_all, kind_of
+from pix2gif_lite import files
+from pix2gif_lite.curating import public_web
+from pix2gif_lite.curating.addresses import is_public
+from pix2gif_lite.curating.download import Limits, fetch, fetch_all, kind_of
 
 SOON = 10  # s: far less than what the server would take, far more than a busy machine needs
 
@@ -557,7 +558,7 @@ SCRIPT = """
 import sys
 from ipaddress import ip_address
 from pathlib import Path
-from pix2gif_lite.download import Limits, fetch_all
+from pix2gif_lite.curating.download import Limits, fetch_all
 port, cache, *urls = sys.argv[1:]
 allow = {ip_address("127.0.0.1")}.__contains__
 fetch_all(urls, Path(cache), Limits(ports=frozenset({int(port)}), threads=2), progress_bar=False, allow=allow)

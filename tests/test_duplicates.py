@@ -9,8 +9,8 @@ import pytest
 from made_clips import pan, save, texture
 from PIL import Image
 
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.duplicates import NEAR, content_key, near_duplicates, perceptual_hashes, split_by_group
+from pix2gif_lite.curating.duplicates import NEAR, content_key, near_duplicates, perceptual_hashes, split_by_group
+from pix2gif_lite.media.clips import read_frames
 
 
 def distance(a: list[int], b: list[int]) -> int:

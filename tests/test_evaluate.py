@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from pix2gif_lite import evaluate
-from pix2gif_lite.held_out import pairs_markdown
+from pix2gif_lite.evaluation.held_out import pairs_markdown
+from pix2gif_lite.evaluation.report import ROWS, look_up
+from pix2gif_lite.evaluation.studies_report import studies_markdown
 from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import DEMO_MOTIONS, TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.report import ROWS, look_up
 from pix2gif_lite.scenes import draw, sample_scenes
-from pix2gif_lite.studies_report import studies_markdown
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import pytest
 
 from pix2gif_lite import cli
-from pix2gif_lite.ablation import MOTIONS, PAPERS_WARP, SCALES, STEPS, Budget
-from pix2gif_lite.latent_cache import fingerprint
-from pix2gif_lite.loading import load_component
+from pix2gif_lite.data.latent_cache import fingerprint
+from pix2gif_lite.evaluation.ablation import MOTIONS, PAPERS_WARP, SCALES, STEPS, Budget
+from pix2gif_lite.origins.loading import load_component
 
 
 def refused(capsys, *options: str) -> str:

@@ -142,7 +142,7 @@ def peak() -> float:
 
 def read(folder: Path, name: str, data: bytes, **limits: int) -> str:
     """How many frames the file has, or the refusal; anything else is what the test looks for, and begins with "!"."""
-    from pix2gif_lite.clips import read_frames
+    from pix2gif_lite.media.clips import read_frames
 
     path = folder / name
     path.write_bytes(data)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pix2gif_lite.fvd import Cloud, clip_frames, cloud_distance, cloud_of, fvd
+from pix2gif_lite.evaluation.fvd import Cloud, clip_frames, cloud_distance, cloud_of, fvd
 
 
 def video_network(seed: int = 0) -> nn.Module:

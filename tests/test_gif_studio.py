@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from pix2gif_lite import widgets
-from pix2gif_lite.curves import CUSTOM
 from pix2gif_lite.presets import SLIDERS
-from pix2gif_lite.studio import Studio
+from pix2gif_lite.sliders.curves import CUSTOM
+from pix2gif_lite.sliders.studio import Studio
 from pix2gif_lite.widgets import GifStudio
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from test_summary import known_columns
 
-from pix2gif_lite.casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
-from pix2gif_lite.held_out import PAIRS, Cast, Pair, compare, find_casts, held_out_pairs, pairs_markdown, ticks
-from pix2gif_lite.measuring import measure
+from pix2gif_lite.evaluation.held_out import PAIRS, Cast, Pair, compare, find_casts, held_out_pairs, pairs_markdown, ticks
+from pix2gif_lite.evaluation.measuring import measure
+from pix2gif_lite.scenery.casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
 from pix2gif_lite.scenes import endless_scenes, readable, sample_scenes, scenes_where
 
 GROW, RISE, GREEN = Pair("actions", "star", "grow"), Pair("actions", "lantern", "rise"), Pair("colours", "balloon", "green")

@@ -15,9 +15,9 @@ from diffusers import AutoencoderKL
 from huggingface_hub import constants
 from local_hub import TOKEN, local_hub
 
-from pix2gif_lite.completeness import check_complete
-from pix2gif_lite.hub import fetch, push, wanted
-from pix2gif_lite.loading import load_component, load_part
+from pix2gif_lite.origins.completeness import check_complete
+from pix2gif_lite.origins.hub import fetch, push, wanted
+from pix2gif_lite.origins.loading import load_component, load_part
 from pix2gif_lite.pipeline import Pix2GifPipeline
 
 NAME = "owner/name"
@@ -330,7 +330,7 @@ def test_a_push_that_the_hub_refuses(saved, hub):
 
 PUSHES = """
 import sys
-from pix2gif_lite.hub import push
+from pix2gif_lite.origins.hub import push
 from pix2gif_lite.pipeline import Pix2GifPipeline
 
 folder, token = sys.argv[1:]

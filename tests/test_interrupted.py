@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pix2gif_lite import panel
-from pix2gif_lite.studio import Studio
+from pix2gif_lite.sliders import panel
+from pix2gif_lite.sliders.studio import Studio
 from pix2gif_lite.widgets import GifStudio
 
 

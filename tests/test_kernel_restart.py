@@ -12,7 +12,7 @@ pytest.importorskip("jupyter_client", reason="needs the notebooks extra: pip ins
 PATIENCE = 600  # s: importing torch alone takes a minute where a training runs beside
 
 CELL = """
-from pix2gif_lite.studio import Studio
+from pix2gif_lite.sliders.studio import Studio
 from pix2gif_lite.widgets import GifStudio
 studio = GifStudio(Studio(scenes=1)).wait(500)
 print("made", len(studio.made.out.frames), repr(studio.error), studio.make.disabled)

@@ -17,8 +17,8 @@ import torch
 from several import start, together
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from pix2gif_lite.checkpoints import STATE_FILE, checkpoints, load_checkpoint
-from pix2gif_lite.loading import save_parts
+from pix2gif_lite.learning.checkpoints import STATE_FILE, checkpoints, load_checkpoint
+from pix2gif_lite.origins.loading import save_parts
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.training import train_model

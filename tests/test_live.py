@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from pix2gif_lite import direct_decoder, direct_unet
 from pix2gif_lite import live as module
 from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.direct_decoder import DirectDecoder
-from pix2gif_lite.kept import Kept
-from pix2gif_lite.laid import can_lay
+from pix2gif_lite.fast import direct_decoder, direct_unet
+from pix2gif_lite.fast.direct_decoder import DirectDecoder
+from pix2gif_lite.fast.kept import Kept
+from pix2gif_lite.fast.laid import can_lay
 from pix2gif_lite.live import Live
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY

@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from test_cli import files_of_at_most
 
-from pix2gif_lite.loading import load_part, save_parts
+from pix2gif_lite.origins.loading import load_part, save_parts
+from pix2gif_lite.origins.small_parent import write_small_parent
 from pix2gif_lite.pipeline import Pix2GifPipeline
-from pix2gif_lite.small_parent import write_small_parent
 
 CAPTION = "a red balloon is rising"
 PARTS = ("vae", "text_encoder", "unet", "motion_embedding", "flow_net")

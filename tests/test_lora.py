@@ -12,15 +12,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.testing import assert_close
 
-from pix2gif_lite.checkpoints import EMA
-from pix2gif_lite.latent_cache import Latents, encode
-from pix2gif_lite.lora import add_lora, merge_lora, new_input_channels
+from pix2gif_lite.data.latent_cache import Latents, encode
+from pix2gif_lite.learning.checkpoints import EMA
+from pix2gif_lite.learning.lora import add_lora, merge_lora, new_input_channels
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.training_loop import Run, fit
 from pix2gif_lite.losses import DecoderFeatures
 from pix2gif_lite.model import Pix2GifModel, build_unet
-from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.training_loop import Run, fit
 
 CAPTIONS = ["a red balloon is rising", "a blue fish is swimming", "the sun is setting"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite import generating, measuring
+from pix2gif_lite.data.mixture import FAMILIES
+from pix2gif_lite.evaluation import generating, measuring
 from pix2gif_lite.lookup import warp
-from pix2gif_lite.mixture import FAMILIES
 from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pix2gif_lite import memory
-from pix2gif_lite.dry_run import DryStep, meta_parts, sampling_bytes
-from pix2gif_lite.latent_cache import Latents
-from pix2gif_lite.live_bytes import IN_FLOAT32, IN_HALF, LikeGPU, LiveBytes
-from pix2gif_lite.memory import GIB, MARGIN, MODES, adamw_bytes, fits, main, sampling_table, training_bytes
+from pix2gif_lite.data.latent_cache import Latents
+from pix2gif_lite.learning import memory
+from pix2gif_lite.learning.dry_run import DryStep, meta_parts, sampling_bytes
+from pix2gif_lite.learning.live_bytes import IN_FLOAT32, IN_HALF, LikeGPU, LiveBytes
+from pix2gif_lite.learning.memory import GIB, MARGIN, MODES, adamw_bytes, fits, main, sampling_table, training_bytes
+from pix2gif_lite.learning.model_job import ModelJob
 from pix2gif_lite.model import Pix2GifModel, build_unet
-from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import PAPER, TINY, get_preset
 from pix2gif_lite.pretrained import build_components, build_flow_net
 

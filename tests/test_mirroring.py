@@ -2,7 +2,7 @@
 
 import pytest
 
-from pix2gif_lite.mirroring import flip_caption
+from pix2gif_lite.curating.mirroring import flip_caption
 
 
 @pytest.mark.parametrize(

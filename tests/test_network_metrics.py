@@ -17,11 +17,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as tf
 
-from pix2gif_lite import network_metrics, reach
-from pix2gif_lite.network_metrics import CLIP, I3D, LPIPS, PIC, CLIPSim
-from pix2gif_lite.reach import NotInReach
-from pix2gif_lite.side_rows import network_rows
-from pix2gif_lite.small_parent import _clip_tokenizer
+from pix2gif_lite.evaluation import network_metrics
+from pix2gif_lite.evaluation.network_metrics import CLIP, I3D, LPIPS, PIC, CLIPSim
+from pix2gif_lite.evaluation.side_rows import network_rows
+from pix2gif_lite.origins import reach
+from pix2gif_lite.origins.reach import NotInReach
+from pix2gif_lite.origins.small_parent import _clip_tokenizer
 
 
 def pictures(*shape: int, seed: int = 0) -> torch.Tensor:

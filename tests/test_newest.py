@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from pix2gif_lite import newest as module
-from pix2gif_lite.newest import Newest
+from pix2gif_lite.sliders import newest as module
+from pix2gif_lite.sliders.newest import Newest
 
 
 class Gate:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pix2gif_lite import laid
-from pix2gif_lite.one_picture import OnePicture, SameAgain
+from pix2gif_lite.fast import laid
+from pix2gif_lite.fast.one_picture import OnePicture, SameAgain
 from pix2gif_lite.presets import PRESETS
 from pix2gif_lite.pretrained import build_components
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pix2gif_lite import cli
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.pair_data import PairDataset
+from pix2gif_lite.data.pair_data import PairDataset
+from pix2gif_lite.media.clips import read_frames
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--batch-size", "4", "--only", "warp", "--cpu", "--mixed-precision", "no"]

@@ -16,20 +16,20 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from pix2gif_lite.autoencoder import build_autoencoder
-from pix2gif_lite.checkpoints import load_checkpoint
 from pix2gif_lite.cli import main
-from pix2gif_lite.decoder_job import DecoderJob
-from pix2gif_lite.decoder_training import train_decoder
-from pix2gif_lite.latent_cache import cache_scenes, encode
-from pix2gif_lite.mixture import TrainingData
+from pix2gif_lite.data.latent_cache import cache_scenes, encode
+from pix2gif_lite.data.mixture import TrainingData
+from pix2gif_lite.data.pair_data import COLUMNS, PairDataset, curated, training_frames
+from pix2gif_lite.data.pair_latents import cache_pairs, family_of, training_motion
+from pix2gif_lite.data.training_data import keyed_rng
+from pix2gif_lite.learning.checkpoints import load_checkpoint
+from pix2gif_lite.learning.decoder_job import DecoderJob
+from pix2gif_lite.learning.decoder_training import train_decoder
+from pix2gif_lite.learning.model_job import ModelJob
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
-from pix2gif_lite.pair_data import COLUMNS, PairDataset, curated, training_frames
-from pix2gif_lite.pair_latents import cache_pairs, family_of, training_motion
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.training import train_autoencoder, train_model
-from pix2gif_lite.training_data import keyed_rng
 
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
 

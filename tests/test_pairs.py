@@ -15,7 +15,7 @@ import pytest
 from made_clips import pan, save, texture
 from PIL import Image
 
-from pix2gif_lite.clips import read_frames
+from pix2gif_lite.media.clips import read_frames
 from pix2gif_lite.motion import motion_magnitude
 from pix2gif_lite.pairs import ClipPairs, CurationSettings, Dropped, Pair, curate_clip, drawing_order, frame_name
 

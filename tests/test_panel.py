@@ -10,8 +10,8 @@ import sys
 import pytest
 from PIL import Image
 
-from pix2gif_lite import panel
-from pix2gif_lite.studio import Request, Studio
+from pix2gif_lite.sliders import panel
+from pix2gif_lite.sliders.studio import Request, Studio
 
 
 @pytest.fixture(scope="module")

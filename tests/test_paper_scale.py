@@ -18,14 +18,15 @@ import pytest
 import torch
 from test_reference_checkpoint import VOCABULARY, lightning, make_reference, written
 
-from pix2gif_lite import cli, pair_latents
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.loading import PARTS, load_component
-from pix2gif_lite.parents import load_parent
+from pix2gif_lite import cli
+from pix2gif_lite.data import pair_latents
+from pix2gif_lite.media.clips import read_frames
+from pix2gif_lite.origins.loading import PARTS, load_component
+from pix2gif_lite.origins.parents import load_parent
+from pix2gif_lite.origins.small_parent import write_small_parent
+from pix2gif_lite.origins.starting import starting_parts
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import PAPER
-from pix2gif_lite.small_parent import write_small_parent
-from pix2gif_lite.starting import starting_parts
 from pix2gif_lite.text import train_tokenizer
 from pix2gif_lite.training import train_model
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pix2gif_lite.ablation import SCALES
-from pix2gif_lite.fvd import FRAMES
-from pix2gif_lite.paper_tables import TABLE_1, TABLE_2, ZERO_SHOT_MOTIONS
+from pix2gif_lite.evaluation.ablation import SCALES
+from pix2gif_lite.evaluation.fvd import FRAMES
+from pix2gif_lite.evaluation.paper_tables import TABLE_1, TABLE_2, ZERO_SHOT_MOTIONS
+from pix2gif_lite.evaluation.video_folders import LAYOUTS
 from pix2gif_lite.presets import MOTION_MAX, MOTION_MIN
-from pix2gif_lite.video_folders import LAYOUTS
 
 
 def test_the_sixteen_motions_rise_from_end_to_end():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pix2gif_lite import parallel
-from pix2gif_lite.parallel import Died, check_scheduler, over_jobs
+from pix2gif_lite.curating import parallel
+from pix2gif_lite.curating.parallel import Died, check_scheduler, over_jobs
 
 
 def square(number: int) -> int:
@@ -99,7 +99,7 @@ def test_closing_early_leaves_no_process():
 
 def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("from pix2gif_lite.parallel import over_jobs\nprint(list(over_jobs(pow, {'a': (2, 3)}, 1)))\n")
+    script.write_text("from pix2gif_lite.curating.parallel import over_jobs\nprint(list(over_jobs(pow, {'a': (2, 3)}, 1)))\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and '__name__ == "__main__"' in done.stderr.splitlines()[-1]
 

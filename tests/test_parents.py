@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.parent_layout import fitted
-from pix2gif_lite.parents import is_parent, load_parent, load_parent_vae, widen_conv_in
+from pix2gif_lite.origins.parent_layout import fitted
+from pix2gif_lite.origins.parents import is_parent, load_parent, load_parent_vae, widen_conv_in
+from pix2gif_lite.origins.small_parent import write_small_parent
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import LITE, PAPER
 from pix2gif_lite.pretrained import LITE_WEIGHTS
-from pix2gif_lite.small_parent import write_small_parent
 from pix2gif_lite.text import encode_text, motion_prompt, tokenize
 
 PRESET = PAPER.with_changes(image_size=64, latent_size=8, motion_rows=32)

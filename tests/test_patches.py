@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.clips import iter_frames, read_frames
+from pix2gif_lite.media.clips import iter_frames, read_frames
 
 SIZE = (24, 16)  # width, height
 BACKGROUND = (10, 200, 30)

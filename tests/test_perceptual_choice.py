@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from pix2gif_lite import losses, perceptual_choice
-from pix2gif_lite.latent_cache import Latents
+from pix2gif_lite import losses
+from pix2gif_lite.data.latent_cache import Latents
+from pix2gif_lite.learning import perceptual_choice
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.perceptual_choice import choose_perceptual
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
-from pix2gif_lite.perceptual_choice import choose_perceptual
 from pix2gif_lite.presets import PAPER, TINY
 from pix2gif_lite.pretrained import build_components
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pix2gif_lite.data.photo_crops import Crop
+from pix2gif_lite.data.photo_moves import MOVES, OPPOSITE, backward, describe_move, forward
+from pix2gif_lite.data.training_data import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS, load_photographs
 from pix2gif_lite.motion import motion_magnitudes
-from pix2gif_lite.photo_crops import Crop
-from pix2gif_lite.photo_moves import MOVES, OPPOSITE, backward, describe_move, forward
 from pix2gif_lite.photos import NODES, MovedPhoto, amplitude_photo, draw_moved, sample_moved_photos
 from pix2gif_lite.scenes import Scene
-from pix2gif_lite.training_data import HELD_OUT_PHOTOGRAPHS, PHOTOGRAPHS, load_photographs
 
 SHIPPED, HELD_OUT = ({name.split("/")[-1] for _, name in files} for files in (PHOTOGRAPHS, HELD_OUT_PHOTOGRAPHS))
 

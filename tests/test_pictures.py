@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.pictures import open_image, open_upload
+from pix2gif_lite.media.clips import read_frames
+from pix2gif_lite.media.pictures import open_image, open_upload
 
 SIZE = (24, 16)  # width, height
 

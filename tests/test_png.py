@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.png import packed
+from pix2gif_lite.media.png import packed
 
 
 @pytest.mark.parametrize("size", [(96, 64), (1, 1), (1, 9), (9, 1), (257, 3)])

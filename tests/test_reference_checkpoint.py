@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from pix2gif_lite.loading import PARTS
 from pix2gif_lite.model import build_unet
+from pix2gif_lite.origins.loading import PARTS
+from pix2gif_lite.origins.reference import is_reference, load_reference, load_reference_flow_net, load_reference_parts
+from pix2gif_lite.origins.reference_file import read_checkpoint
+from pix2gif_lite.origins.reference_keys import UNET, ema_key, unet_key, unet_sizes, vae_key, vae_sizes
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import PAPER, AutoencoderPreset
-from pix2gif_lite.reference import is_reference, load_reference, load_reference_flow_net, load_reference_parts
-from pix2gif_lite.reference_file import read_checkpoint
-from pix2gif_lite.reference_keys import UNET, ema_key, unet_key, unet_sizes, vae_key, vae_sizes
 from pix2gif_lite.text import EVERYDAY, train_tokenizer
 
 CAPTION = "a red balloon is rising"

@@ -7,18 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from pix2gif_lite.autoencoder_job import AutoencoderJob, reconstruction_terms
-from pix2gif_lite.loading import load_component
+from pix2gif_lite.data.training_data import PictureSource
+from pix2gif_lite.learning.autoencoder_job import AutoencoderJob, reconstruction_terms
+from pix2gif_lite.learning.rehearsal_job import PairStream, RehearsalJob
+from pix2gif_lite.learning.training_loop import Run, fit
 from pix2gif_lite.lookup import warp
+from pix2gif_lite.origins.loading import load_component
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.rehearsal_job import PairStream, RehearsalJob
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.text import encode_text
 from pix2gif_lite.training import train_autoencoder
-from pix2gif_lite.training_data import PictureSource
-from pix2gif_lite.training_loop import Run, fit
 
 
 def job_of(pipe, **options) -> RehearsalJob:

@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pix2gif_lite"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FILES = sorted(path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py")
+PATHS = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+FILES = [path.as_posix() for path in PATHS if path.name != "__init__.py"]
+FOLDERS = [path.parent.name for path in PATHS if path.name == "__init__.py"]
 THIRD_PARTY = {
     "torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "numpy", "PIL", "cv2", "tqdm",
     "inflect", "huggingface_hub", "psutil", "torchmetrics",
@@ -38,22 +40,41 @@ OPTIONAL = {  # imported lazily, and only there
 
 
 @functools.cache
-def reading_order() -> list[str]:
+def reading_order() -> dict[str, list[str]]:
+    """The files of each folder ("": of the package itself) in the order in which README lists them."""
     section = README.split("## The files, in reading order")[1].split("\n## ")[0]
-    return re.findall(r"`(\w+\.py)`", "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `")))
+    rows = [line.split("|")[1:] for line in section.splitlines() if line.startswith("| `")]
+    order = {cell.strip(" `/"): re.findall(r"`(\w+\.py)`", files) for cell, _, files, *_ in rows if cell.endswith("/` ")}
+    return {"": [cell.strip(" `") for cell, *_ in rows if cell.endswith(".py` ")]} | order
 
 
 @functools.cache
-def imports(path: Path) -> list[tuple[bool, str, bool]]:
-    """(relative?, first module name, at top level?) of every import in a file."""
+def imports(path: Path) -> list[tuple[int, str, bool]]:
+    """(dots before it, the module's dotted path, at top level?) of every import in a file."""
     tree, found = ast.parse(path.read_text(encoding="utf-8")), []
     top = set(map(id, tree.body))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(False, name.name.split(".")[0], id(node) in top) for name in node.names]
+            found += [(0, name.name, id(node) in top) for name in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level > 0, (node.module or "").split(".")[0], id(node) in top))
+            names = [node.module or ""]
+            if node.level and (not node.module or node.module in FOLDERS):  # the files are what is imported
+                names = [f"{node.module or ''}.{name.name}".strip(".") for name in node.names]
+            found += [(node.level, name, id(node) in top) for name in names]
     return found
+
+
+@functools.cache
+def ours(name: str) -> set[str]:
+    """The files of the package that a file of it imports, at whatever moment."""
+    found = set()
+    for dots, module, _ in imports(PACKAGE / name):
+        if dots:
+            target = "/".join([*name.split("/")[:-1][: len(name.split("/")) - dots], *module.split(".")]) + ".py"
+            if module != "__version__":
+                assert target in FILES, f"{name} imports {module}"
+                found.add(target)
+    return found - ({"scenes.py"} if name == "scenery/drawing.py" else set())  # an annotation, not an import at run time
 
 
 def command(heading: str) -> str:
@@ -67,33 +88,64 @@ def command(heading: str) -> str:
 
 def test_readme_lists_exactly_the_files_there_are():
     order = reading_order()
-    assert sorted(order) == FILES
-    assert len(set(order)) == len(order)
+    assert sorted(order) == sorted(["", *FOLDERS])
+    listed = [f"{folder}/{name}".strip("/") for folder, names in order.items() for name in names]
+    assert sorted(listed) == sorted(FILES)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_says_what_its_files_are(folder):
+    told = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8")))
+    lines = re.findall(r"^(\w+\.py) +(\S.*)$", told, re.M)
+    assert [name for name, _ in lines] == reading_order()[folder]
+    about = re.search(rf"^\| `{folder}/` \| (.*?) \|", README, re.M).group(1)
+    assert told.startswith(f"{about}.\n")
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_imports_only_files_above_it(name):
-    order = reading_order()
-    above = {other.removesuffix(".py") for other in order[: order.index(name)]}
-    type_only = {"scenes"} if name == "drawing.py" else set()  # an annotation, not an import at run time
-    for relative, module, _ in imports(PACKAGE / name):
-        if relative and module:
-            assert module in above | type_only, f"{name} imports {module}, which stands below it"
+    folder, _, own = name.rpartition("/")
+    order = reading_order()[folder]
+    above = {f"{folder}/{other}".strip("/") for other in order[: order.index(own)]}
+    for other in ours(name):
+        if other.rpartition("/")[0] == folder:
+            assert other in above, f"{name} imports {other}, which stands below it"
+
+
+def test_nothing_is_imported_in_a_circle():
+    """Neither a file, over however many others, nor a folder."""
+    left = {name: ours(name) for name in FILES}
+    while left:
+        free = {name for name, needs in left.items() if not needs & left.keys()}
+        assert free, f"a circle among {sorted(left)}"
+        left = {name: needs for name, needs in left.items() if name not in free}
+    between = {folder: set() for folder in FOLDERS}
+    for name in FILES:
+        if "/" in name:
+            folder = name.split("/")[0]
+            between[folder] |= {other.split("/")[0] for other in ours(name) if "/" in other} - {folder}
+    while between:
+        free = {folder for folder, needs in between.items() if not needs & between.keys()}
+        assert free, f"a circle among {sorted(between)}"
+        between = {folder: needs for folder, needs in between.items() if folder not in free}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_imports_are_declared(name):
-    for relative, module, top in imports(PACKAGE / name):
-        if relative or module in sys.stdlib_module_names or module == "pix2gif_lite":
+    for dots, path, top in imports(PACKAGE / name):
+        module = path.split(".")[0]
+        if dots or module in sys.stdlib_module_names or module == "pix2gif_lite":
             continue
         assert module in THIRD_PARTY | set(OPTIONAL), f"{name} imports {module}"
         if module in OPTIONAL:
-            assert name in OPTIONAL[module] and not top, f"{module} may only be imported lazily, in {OPTIONAL[module]}"
+            assert name.split("/")[-1] in OPTIONAL[module] and not top, (
+                f"{module} may only be imported lazily, in {OPTIONAL[module]}"
+            )
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
-def test_files_are_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_short(name):
+    assert len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_the_two_commands_of_the_readme():

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite.generating import drawn
-from pix2gif_lite.mixture import FAMILIES
+from pix2gif_lite.data.mixture import FAMILIES
+from pix2gif_lite.evaluation.generating import drawn
+from pix2gif_lite.evaluation.report import ROWS, SHEET_MOTIONS, commit_of, look_up, provenance, sheet, table
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.report import ROWS, SHEET_MOTIONS, commit_of, look_up, provenance, sheet, table
 from pix2gif_lite.sheets import as_picture
 
 

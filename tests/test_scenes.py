@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite.actions import ACTIONS, SUITS
-from pix2gif_lite.captions import PHRASES
-from pix2gif_lite.casting import COLOURS, HELD_OUT_ACTIONS, HELD_OUT_COLOURS, cast
 from pix2gif_lite.motion import motion_magnitudes
 from pix2gif_lite.presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN
+from pix2gif_lite.scenery.actions import ACTIONS, SUITS
+from pix2gif_lite.scenery.captions import PHRASES
+from pix2gif_lite.scenery.casting import COLOURS, HELD_OUT_ACTIONS, HELD_OUT_COLOURS, cast
+from pix2gif_lite.scenery.subjects import PAINTERS
 from pix2gif_lite.scenes import SPLITS, all_captions, amplitude, draw, sample_scenes
-from pix2gif_lite.subjects import PAINTERS
 
 MANY = 3000  # scenes over which a split's rule is checked; drawing none of them, this takes a second
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite.actions import ACTIONS, deform, direction
 from pix2gif_lite.presets import MOTION_SIZE
+from pix2gif_lite.scenery.actions import ACTIONS, deform, direction
 from pix2gif_lite.shapes import Brush, Deform, both, box, circle, either, ellipse, polygon, segment, star, turn
 
 AXIS = (torch.arange(400) + 0.5) / 200 - 1  # [-1, 1], pixels of 0.005

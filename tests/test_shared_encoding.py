@@ -16,11 +16,11 @@ from PIL import Image
 from pyarrow import parquet
 from several import together
 
-from pix2gif_lite.latent_cache import cache_scenes
-from pix2gif_lite.loading import load_component
-from pix2gif_lite.mixture import TrainingData
-from pix2gif_lite.pair_data import PairDataset
-from pix2gif_lite.pair_latents import cache_pairs
+from pix2gif_lite.data.latent_cache import cache_scenes
+from pix2gif_lite.data.mixture import TrainingData
+from pix2gif_lite.data.pair_data import PairDataset
+from pix2gif_lite.data.pair_latents import cache_pairs
+from pix2gif_lite.origins.loading import load_component
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.processes import on_cpus, on_main, place, share_out
 

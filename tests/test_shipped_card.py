@@ -13,14 +13,14 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from pix2gif_lite.actions import ACTIONS
-from pix2gif_lite.card import installing
-from pix2gif_lite.card_blocks import BLOCKS, NOT_YET, Sources, by_motion, by_move, pairs, targets
+from pix2gif_lite.cards.card import installing
+from pix2gif_lite.cards.card_blocks import BLOCKS, NOT_YET, Sources, by_motion, by_move, pairs, targets
+from pix2gif_lite.cards.shipped_card import MARK, SMALL, as_webp, card_text, fill, main, update
 from pix2gif_lite.cli import build_parser
-from pix2gif_lite.photo_moves import MOVES
+from pix2gif_lite.data.photo_moves import MOVES
+from pix2gif_lite.evaluation.report import ROWS, look_up
 from pix2gif_lite.pretrained import LITE_WEIGHTS
-from pix2gif_lite.report import ROWS, look_up
-from pix2gif_lite.shipped_card import MARK, SMALL, as_webp, card_text, fill, main, update
+from pix2gif_lite.scenery.actions import ACTIONS
 
 TEXT = (LITE_WEIGHTS / "README.md").read_text(encoding="utf-8")
 RESULTS, ABLATION, BENCH = (

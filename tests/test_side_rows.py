@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite import photo_crops, side_rows
+from pix2gif_lite.data import photo_crops
+from pix2gif_lite.evaluation import side_rows
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import DEMO_MOTIONS, TINY
 from pix2gif_lite.pretrained import build_components

@@ -10,8 +10,8 @@ from diffusers import EulerAncestralDiscreteScheduler, PNDMScheduler
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from pix2gif_lite.origins.small_parent import write_small_parent
 from pix2gif_lite.scenes import all_captions
-from pix2gif_lite.small_parent import write_small_parent
 from pix2gif_lite.text import END, START, motion_prompt
 
 FILES = {  # of runwayml/stable-diffusion-v1-5 and timbrooks/instruct-pix2pix, those that matter

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from pix2gif_lite import studies
-from pix2gif_lite.generating import Scales, through_autoencoder
+from pix2gif_lite.evaluation import studies
+from pix2gif_lite.evaluation.generating import Scales, through_autoencoder
+from pix2gif_lite.evaluation.studies import KINDS, Asked, Plan, Way
 from pix2gif_lite.presets import DEMO_MOTIONS
 from pix2gif_lite.scenes import sample_scenes, scenes_where
-from pix2gif_lite.studies import KINDS, Asked, Plan, Way
 
 SMALL = Plan(
     scenes=2,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.studies_report import findings, guidance_table, studies_figures, studies_markdown
+from pix2gif_lite.evaluation.studies_report import findings, guidance_table, studies_figures, studies_markdown
 from pix2gif_lite.viz import line_charts
 
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite import studio as module
 from pix2gif_lite.calibration import calibrated, corners_of
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.casting import HELD_OUT_ACTIONS
-from pix2gif_lite.clips import read_frames
-from pix2gif_lite.controls import StudioControls
-from pix2gif_lite.gallery import gallery, suggestions
 from pix2gif_lite.lookup import warp
+from pix2gif_lite.media.clips import read_frames
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.studio import LARGEST, LIVE_STEPS, Request, Studio, uploaded
+from pix2gif_lite.scenery.casting import HELD_OUT_ACTIONS
+from pix2gif_lite.sliders import studio as module
+from pix2gif_lite.sliders.controls import StudioControls
+from pix2gif_lite.sliders.gallery import gallery, suggestions
+from pix2gif_lite.sliders.studio import LARGEST, LIVE_STEPS, Request, Studio, uploaded
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from pix2gif_lite import summary
+from pix2gif_lite.evaluation import summary
 from pix2gif_lite.photos import sample_moved_photos
 from pix2gif_lite.presets import DEMO_MOTIONS
 

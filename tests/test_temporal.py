@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite.drawing import deform_of, render
+from pix2gif_lite.data.photo_moves import backward, forward
+from pix2gif_lite.evaluation.temporal import flow_between, neighbours, warped_difference
 from pix2gif_lite.metrics import change
-from pix2gif_lite.photo_moves import backward, forward
 from pix2gif_lite.photos import amplitude_photo, draw_moved, sample_moved_photos
+from pix2gif_lite.scenery.drawing import deform_of, render
 from pix2gif_lite.scenes import amplitude, draw, sample_scenes
-from pix2gif_lite.temporal import flow_between, neighbours, warped_difference
 
 BEFORE, AFTER = 8, 13
 

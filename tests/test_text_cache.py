@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pix2gif_lite.latent_cache import Latents
-from pix2gif_lite.mixture import Mixture
+from pix2gif_lite.data.latent_cache import Latents
+from pix2gif_lite.data.mixture import Mixture
+from pix2gif_lite.data.text_cache import cache_texts, prompts_of, text_fingerprint
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.training_loop import Run, fit
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.text import encode_text, motion_prompt, tokenize
-from pix2gif_lite.text_cache import cache_texts, prompts_of, text_fingerprint
-from pix2gif_lite.training_loop import Run, fit
 
 CAPTIONS = ["a red balloon is rising", "a blue fish is swimming"]
 FROZEN = TINY.with_changes(train_text=False, drop_text=0.2, drop_motion=0.3)

@@ -19,13 +19,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
-from pix2gif_lite import training, training_data
+from pix2gif_lite import training
 from pix2gif_lite.autoencoder import PatchAutoencoderKL, build_autoencoder
-from pix2gif_lite.autoencoder_job import AutoencoderJob
 from pix2gif_lite.calibration import as_long_as, scaled
-from pix2gif_lite.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
-from pix2gif_lite.guidance import drop_masks
-from pix2gif_lite.latent_cache import (
+from pix2gif_lite.data import training_data
+from pix2gif_lite.data.latent_cache import (
     Shards,
     cache_family,
     cache_scenes,
@@ -34,19 +32,22 @@ from pix2gif_lite.latent_cache import (
     read_latents,
     write_shard,
 )
+from pix2gif_lite.data.mixture import FAMILIES, Mixture, Pick
+from pix2gif_lite.data.training_data import PictureSource, keyed_noise, keyed_rng, load_photographs, photo_crop
+from pix2gif_lite.guidance import drop_masks
+from pix2gif_lite.learning.autoencoder_job import AutoencoderJob
+from pix2gif_lite.learning.checkpoints import EMA, checkpoints, load_checkpoint, save_checkpoint
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.training_loop import Run, fit, operations_per_sample
 from pix2gif_lite.lookup import warp
 from pix2gif_lite.losses import AROUND, flow_loss
-from pix2gif_lite.mixture import FAMILIES, Mixture, Pick
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.subcell import MOVES
 from pix2gif_lite.text import tokenize
 from pix2gif_lite.training import load_component, train_autoencoder, train_model
-from pix2gif_lite.training_data import PictureSource, keyed_noise, keyed_rng, load_photographs, photo_crop
-from pix2gif_lite.training_loop import Run, fit, operations_per_sample
 from pix2gif_lite.warp_terms import BEYOND
 from pix2gif_lite.warping import FlowPyramid
 

@@ -15,19 +15,19 @@ import pytest
 import torch
 
 from pix2gif_lite import hardware
-from pix2gif_lite.autoencoder_job import AutoencoderJob
-from pix2gif_lite.checkpoints import EMA, load_checkpoint, save_checkpoint
-from pix2gif_lite.latent_cache import cache_scenes
+from pix2gif_lite.data.latent_cache import cache_scenes
+from pix2gif_lite.data.training_data import PictureSource
+from pix2gif_lite.learning.autoencoder_job import AutoencoderJob
+from pix2gif_lite.learning.checkpoints import EMA, load_checkpoint, save_checkpoint
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.learning.optimizers import build_optimizer
+from pix2gif_lite.learning.run import Run
+from pix2gif_lite.learning.run_log import Log, progress_line, read_log
+from pix2gif_lite.learning.speedups import checkpoint_gradients, compiled, synchronize_batch_norm
+from pix2gif_lite.learning.training_loop import fit
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
-from pix2gif_lite.optimizers import build_optimizer
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.run import Run
-from pix2gif_lite.run_log import Log, progress_line, read_log
-from pix2gif_lite.speedups import checkpoint_gradients, compiled, synchronize_batch_norm
-from pix2gif_lite.training_data import PictureSource
-from pix2gif_lite.training_loop import fit
 from pix2gif_lite.warping import FlowNet
 
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_videos import level, write_video
 
-from pix2gif_lite.video_folders import class_words, read_clip, read_folder, shuffled
+from pix2gif_lite.evaluation.video_folders import class_words, read_clip, read_folder, shuffled
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2gif_lite.clips import iter_frames, read_frames
-from pix2gif_lite.videos import is_video
+from pix2gif_lite.media.clips import iter_frames, read_frames
+from pix2gif_lite.media.videos import is_video
 
 SIZE = (64, 48)
 KINDS = {  # suffix: container, codec, pixel format

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
+from pix2gif_lite.origins.vocabulary import needed_entries, trim_vocabulary
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.text import build_text_encoder, encode_text, motion_prompt, tokenize, train_tokenizer
-from pix2gif_lite.vocabulary import needed_entries, trim_vocabulary
 
 NEEDED = ["a red balloon is rising", "a boat is sailing to the right"]
 IDLE = ["the interpreter raises another unboundlocalerror", "a penguin is overwriting the frozenset"]

@@ -11,17 +11,17 @@ import torch
 from made_videos import write_video
 from PIL import Image
 
-from pix2gif_lite import zero_shot
 from pix2gif_lite.cli import main
-from pix2gif_lite.generating import generate
+from pix2gif_lite.evaluation import zero_shot
+from pix2gif_lite.evaluation.generating import generate
+from pix2gif_lite.evaluation.network_metrics import I3D
+from pix2gif_lite.evaluation.paper_tables import ZERO_SHOT_MOTIONS
+from pix2gif_lite.evaluation.video_folders import read_clip, read_folder, shuffled
+from pix2gif_lite.evaluation.zero_shot_report import table, write
 from pix2gif_lite.motion import motion_magnitudes
-from pix2gif_lite.network_metrics import I3D
-from pix2gif_lite.paper_tables import ZERO_SHOT_MOTIONS
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
-from pix2gif_lite.video_folders import read_clip, read_folder, shuffled
-from pix2gif_lite.zero_shot_report import table, write
 
 
 def mean_colours(clips):

@@ -50,7 +50,7 @@ if find_spec("pix2gif_lite") is None:
 
 # %%
 from pix2gif_lite import Pix2GifPipeline
-from pix2gif_lite.studio import Studio
+from pix2gif_lite.sliders.studio import Studio
 from pix2gif_lite.widgets import Embedded, GifStudio
 
 pipe = Pix2GifPipeline.from_pretrained("lite-turbo")
@@ -151,7 +151,7 @@ print("largest difference:", round(127.5 * float((mine - package).abs().max())),
 
 # %%
 import inspect
-from pix2gif_lite.curves import motion_curve
+from pix2gif_lite.sliders.curves import motion_curve
 
 print(inspect.getsource(motion_curve))
 

@@ -57,13 +57,15 @@ import cv2
 import numpy as np
 import torch
 
-from pix2gif_lite import clips, cuts, gifs, motion
+from pix2gif_lite.media import clips
+from pix2gif_lite.curating import cuts
+from pix2gif_lite import gifs, motion
 
 # %% [markdown]
 # `read_frames` turns a GIF, APNG, WebP, mp4 or folder of numbered pictures into RGB frames and their times, and refuses what is damaged or
 # too large. The example is the GIF that comes with the package.
 # %%
-from pix2gif_lite.commands import EXAMPLE_IMAGE
+from pix2gif_lite.command_line.commands import EXAMPLE_IMAGE
 from pix2gif_lite.sheets import contact_sheet
 from pix2gif_lite.widgets import Embedded
 
@@ -241,7 +243,7 @@ Embedded(bars, sheet, alt="Histogram of m over all pairs of the GIF; the pairs t
 # How much is that in a picture? A drawn scene at 7.9 and at 7:
 
 # %%
-from pix2gif_lite.pair_latents import training_motion
+from pix2gif_lite.data.pair_latents import training_motion
 from pix2gif_lite.scenes import draw, sample_scenes
 
 scene = sample_scenes(3, "val", seed=0)[2]
@@ -450,7 +452,7 @@ print(f"the paper: {783_184 / 78_692:.2f} pairs per GIF in train, {105_041 / 10_
 # ## Recap
 # - m is the mean length of the Lucas-Kanade vectors longer than 1 px, at 256 x 256. It says how far, not how much nor where to.
 # - Training pairs are all pairs of a GIF with m from 2 to 20, ten at most. The same ruler later measures what the model made.
-# - It is blind without corners, and it believes a cut. A look forth and back tells: `cuts.py`.
+# - It is blind without corners, and it believes a cut. A look forth and back tells: `curating/cuts.py`.
 #
 # Next: `02_latents`.
 

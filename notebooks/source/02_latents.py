@@ -339,7 +339,7 @@ print(f"a picture moved by {answer} px: {fits[answer]:.1f} dB.", "Right." if max
 # <details><summary>Answer</summary>
 #
 # 4, `vae.downsampling`: a cell spans 4 px. The autoencoder was trained so: most of its samples had their latent moved, and D had to give the
-# picture moved as far (`autoencoder_job.py`).
+# picture moved as far (`learning/autoencoder_job.py`).
 # </details>
 #
 # **2.** A picture's squared error is cut to a quarter. How many dB does it gain?

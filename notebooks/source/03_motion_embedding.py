@@ -300,7 +300,7 @@ Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector
 # move by one middling distance, whatever was asked, the best guess of a model that was not told.
 #
 # Be careful with the conclusion. This is a model trained with both and then deafened on one ear: when lite's training drops $c_M$, the
-# number is left out of the prompt, too (`model_job.py`), so it never met the word alone. The paper trained a model on words only
+# number is left out of the prompt, too (`learning/model_job.py`), so it never met the word alone. The paper trained a model on words only
 # (Pix2Gif-Base). Its Table 2, at $s_I = 1.8$: L2 between asked and measured motion 5.6 for Base against 2.9 for the full model;
 # Pearson 0.992 and 0.997. Words give the right order and the wrong distances.
 
@@ -320,7 +320,7 @@ print("Right." if answer in outside_range else "Not yet: which integer is neithe
 # <details><summary>Answer</summary>
 #
 # 1. The data keeps motions of 2 to 20 px (section 3.1), and a few pictures that stand still, 0. m = 1 is no part
-# of that, and the pipeline warns of it. Lite's training adds frames of m = 1 (`SMALL_SHARE` in `latent_cache.py`), else row 1 would still
+# of that, and the pipeline warns of it. Lite's training adds frames of m = 1 (`SMALL_SHARE` in `data/latent_cache.py`), else row 1 would still
 # be as it was initialised, and 0.5 or 1.5 would lie beside noise. So it resembles row 2; the row that stands apart is 0, a picture that
 # does not move. The rows from 21 up are as they were initialised.
 # </details>

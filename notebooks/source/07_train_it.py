@@ -130,8 +130,8 @@ else:
 import json
 import time
 
-from pix2gif_lite.latent_cache import cache_scenes
-from pix2gif_lite.loading import load_component
+from pix2gif_lite.data.latent_cache import cache_scenes
+from pix2gif_lite.origins.loading import load_component
 from pix2gif_lite.sheets import Embedded, contact_sheet
 from pix2gif_lite.training import train_autoencoder
 
@@ -175,7 +175,7 @@ import math
 
 from pix2gif_lite.hardware import fast_attention
 from pix2gif_lite.model import Pix2GifModel
-from pix2gif_lite.model_job import ModelJob
+from pix2gif_lite.learning.model_job import ModelJob
 from pix2gif_lite.pretrained import build_components
 
 
@@ -220,7 +220,7 @@ with fast_attention("cpu"):
 # The same three steps by `fit`, the loop that trained the shipped weights. It leaves the average in the job.
 
 # %%
-from pix2gif_lite.training_loop import Run, fit
+from pix2gif_lite.learning.training_loop import Run, fit
 
 plain = {"batch_size": BATCH, "learning_rate": LR, "cpu": True, "mixed_precision": "no", "progress_bar": False}
 package = copy.deepcopy(untrained)
@@ -249,7 +249,7 @@ for n in (1, 10, 100, 300, 1000, 5000, 9000, 9999):
 # %%
 import inspect
 
-from pix2gif_lite import checkpoints, training_loop
+from pix2gif_lite.learning import checkpoints, training_loop
 
 print(inspect.getsource(checkpoints.EMA.update))
 print(inspect.getsource(training_loop.Run.rate))
@@ -262,7 +262,7 @@ print(inspect.getsource(training_loop._forward_backward))
 # %%
 from pix2gif_lite import Pix2GifPipeline, gifs
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.run_log import read_log
+from pix2gif_lite.learning.run_log import read_log
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.viz import line_chart
 

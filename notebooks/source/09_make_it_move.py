@@ -96,7 +96,7 @@ Embedded(scene.caption, gif_bytes(out.frames), contact_sheet([out.frames], None,
 # neither end twice. The *curve* of that name does it with motions: every frame of the turn is made, and made anew on the way back.
 
 # %%
-from pix2gif_lite.curves import CURVES, motion_curve
+from pix2gif_lite.sliders.curves import CURVES, motion_curve
 from pix2gif_lite.viz import line_chart
 
 lists = {kind: motion_curve(kind, 16, 9) for kind in CURVES}
@@ -299,7 +299,7 @@ Embedded(pair.caption, contact_sheet([upper, lower], ["generated", "exact"], nam
 # %%
 import re
 
-from pix2gif_lite.captions import article
+from pix2gif_lite.scenery.captions import article
 
 clause = re.split(" and | while ", pair.caption)[0]
 other = next(a for a in pair.actors if f"{a.colour} {a.subject}" not in clause)

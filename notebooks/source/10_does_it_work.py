@@ -66,8 +66,8 @@ pipe = Pix2GifPipeline.from_pretrained("lite")
 # every motion, and so is what moves.
 
 # %%
-from pix2gif_lite.generating import decode, drawn, encode, through_autoencoder
-from pix2gif_lite.measuring import measured_motion
+from pix2gif_lite.evaluation.generating import decode, drawn, encode, through_autoencoder
+from pix2gif_lite.evaluation.measuring import measured_motion
 from pix2gif_lite.presets import DEMO_MOTIONS
 from pix2gif_lite.scenes import sample_scenes
 from pix2gif_lite.sheets import Embedded, contact_sheet
@@ -121,7 +121,7 @@ def coherency_by_hand(asked, measured):  # (N, K), (N, K)
 # single GIF is. Below it the scale of Table 2's $L_2$, on the paper's ablation list: standing still scores the length of the list itself.
 
 # %% tags=["nbval-check-output"]
-from pix2gif_lite.paper_tables import TABLE_2
+from pix2gif_lite.evaluation.paper_tables import TABLE_2
 
 two = torch.tensor([DEMO_MOTIONS] * 2, dtype=torch.float64)
 off = two + torch.tensor([[3.0], [-3.0]])
@@ -301,8 +301,8 @@ Embedded(
 import json
 from importlib.resources import files
 
-from pix2gif_lite.paper_tables import TABLE_1
-from pix2gif_lite.report import table as report_table
+from pix2gif_lite.evaluation.paper_tables import TABLE_1
+from pix2gif_lite.evaluation.report import table as report_table
 
 shipped = files("pix2gif_lite") / "weights" / "lite"
 results = json.loads((shipped / "results.json").read_text())
@@ -343,8 +343,8 @@ Markdown("\n\n".join([report_table(results), ours, "\n".join(lines)]))
 # disagree it says so.
 
 # %%
-from pix2gif_lite.ablation_report import notes, over_seeds, own_table, spread, verdicts
-from pix2gif_lite.ablation_report import table as ablation_table
+from pix2gif_lite.evaluation.ablation_report import notes, over_seeds, own_table, spread, verdicts
+from pix2gif_lite.evaluation.ablation_report import table as ablation_table
 
 ablation = json.loads((shipped / "ablation.json").read_text())
 list_of_motions = torch.tensor(ablation["made"]["motions"], dtype=torch.float64)
@@ -363,8 +363,8 @@ Markdown("\n\n".join([ablation_table(ablation), own_table(ablation), notes(ablat
 # m = 19, as $D$ shows it. A sum of two latents is shown halved, so that it stays a picture: a double exposure.
 
 # %%
-from pix2gif_lite.ablation import SETTINGS
-from pix2gif_lite.ablation_report import FIGURES
+from pix2gif_lite.evaluation.ablation import SETTINGS
+from pix2gif_lite.evaluation.ablation_report import FIGURES
 from pix2gif_lite.model import Pix2GifModel, build_unet
 from pix2gif_lite.presets import TINY, VARIANTS
 from pix2gif_lite.widgets import Explorer

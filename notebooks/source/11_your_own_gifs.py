@@ -80,8 +80,8 @@ from PIL import Image
 
 from pix2gif_lite import gifs
 from pix2gif_lite.canvas import to_pil
-from pix2gif_lite.captioned import read_captioned
-from pix2gif_lite.clips import read_frames
+from pix2gif_lite.curating.captioned import read_captioned
+from pix2gif_lite.media.clips import read_frames
 from pix2gif_lite.scenes import draw, sample_scenes
 from pix2gif_lite.sheets import Embedded, contact_sheet
 
@@ -176,8 +176,8 @@ print(f"{sum(map(len, measured.values()))} pairs measured, {sum(map(len, drawn.v
 # %%
 import json
 
-from pix2gif_lite.curation import curate
-from pix2gif_lite.pair_data import PairDataset
+from pix2gif_lite.curating.curation import curate
+from pix2gif_lite.data.pair_data import PairDataset
 from pix2gif_lite.pairs import CurationSettings
 
 DATA = WORK / "data"
@@ -246,7 +246,7 @@ Embedded(*paper, alt="Histogram of motion before and after curation, at the pape
 # right. With `--flip` each pair is there twice, and the caption is mirrored too, turns included (a mirrored wheel spins the other way round).
 
 # %% tags=["nbval-check-output"]
-from pix2gif_lite.mirroring import flip_caption
+from pix2gif_lite.curating.mirroring import flip_caption
 
 for caption in ("The camera pans to the left past a red kite", "a wheel turns clockwise", "a bright leftover cake"):
     print(f"{caption} -> {flip_caption(caption)}")
@@ -286,10 +286,10 @@ from functools import partial
 
 from transformers.utils import logging
 
-from pix2gif_lite.latent_cache import Family, cache_family, cache_scenes
-from pix2gif_lite.loading import load_component
-from pix2gif_lite.model_job import ModelJob
-from pix2gif_lite.pair_latents import cache_pairs
+from pix2gif_lite.data.latent_cache import Family, cache_family, cache_scenes
+from pix2gif_lite.origins.loading import load_component
+from pix2gif_lite.learning.model_job import ModelJob
+from pix2gif_lite.data.pair_latents import cache_pairs
 from pix2gif_lite.photos import draw_moved, sample_moved_photos
 from pix2gif_lite.presets import LITE
 from pix2gif_lite.training import train_model
@@ -357,10 +357,10 @@ Embedded(moving, sheet.quantize(256), alt="A held-out scene and an old one, by t
 # photograph that comes with scikit-image, or a drawn one where that is missing.
 
 # %%
-from pix2gif_lite.photo_crops import plain_crop
-from pix2gif_lite.photo_moves import describe_move
+from pix2gif_lite.data.photo_crops import plain_crop
+from pix2gif_lite.data.photo_moves import describe_move
 from pix2gif_lite.photos import MovedPhoto
-from pix2gif_lite.pictures import open_image
+from pix2gif_lite.media.pictures import open_image
 
 MY_PICTURE = None  # or Path("...") of a photograph
 if MY_PICTURE is not None:
@@ -412,7 +412,7 @@ Embedded(sheet.quantize(256), moving, alt="A photograph panned exactly and by th
 # %%
 import inspect
 
-from pix2gif_lite.mixture import Mixture
+from pix2gif_lite.data.mixture import Mixture
 from pix2gif_lite.pairs import drawing_order
 
 print(inspect.getsource(drawing_order))
@@ -433,7 +433,7 @@ print(inspect.getsource(Mixture.pick))
 
 # %%
 from pix2gif_lite.presets import PAPER
-from pix2gif_lite.small_parent import write_small_parent
+from pix2gif_lite.origins.small_parent import write_small_parent
 
 REAL = torch.cuda.is_available() and os.environ.get("PIX2GIF_PROFILE") != "cpu"
 if REAL:
@@ -466,13 +466,13 @@ Embedded(sheet.quantize(128), alt="A source picture and three frames of the mode
 # accelerate launch -m pix2gif_lite.cli train --preset paper --data my_data --init timbrooks/instruct-pix2pix --out my_weights
 # ```
 #
-# How much memory that takes can be counted without having any: on the `meta` device a network has shapes and no numbers. `memory.py` builds the
+# How much memory that takes can be counted without having any: on the `meta` device a network has shapes and no numbers. `learning/memory.py` builds the
 # real UNet there, runs a step and adds up what has to be kept.
 
 # %%
 from IPython.display import Markdown
 
-from pix2gif_lite.memory import training_table
+from pix2gif_lite.learning.memory import training_table
 
 Markdown("GiB, 256 px, by way of training:\n\n" + training_table(PAPER, [2]))
 
@@ -543,7 +543,7 @@ Embedded(chart, sheet, alt="Held-out frames beside their nearest training frame,
 # the model told in training, where drawn scenes move by exactly their integer?
 
 # %% tags=["nbval-check-output"]
-from pix2gif_lite.pair_latents import training_motion
+from pix2gif_lite.data.pair_latents import training_motion
 from pix2gif_lite.pairs import Pair
 
 answer = (8, 8)  # edit: (in the table, in training)

@@ -71,7 +71,8 @@ work = tempfile.TemporaryDirectory()
 OUT = Path(work.name)
 
 # %%
-from pix2gif_lite import diffusion, generating
+from pix2gif_lite import diffusion
+from pix2gif_lite.evaluation import generating
 from pix2gif_lite.presets import LITE
 from pix2gif_lite.scenes import sample_scenes
 from pix2gif_lite.sheets import Embedded, contact_sheet
@@ -103,9 +104,9 @@ print(
 # **Count first.** `operations` counts every matrix product, convolution and attention while it runs; a multiply-add is two.
 
 # %%
-from pix2gif_lite.bench_timing import operations, seconds_of
+from pix2gif_lite.benchmark.bench_timing import operations, seconds_of
 from pix2gif_lite.hardware import matrix_rate
-from pix2gif_lite.live_bytes import LiveBytes
+from pix2gif_lite.learning.live_bytes import LiveBytes
 from pix2gif_lite.viz import bar_chart
 
 t, latent = torch.tensor([999]), z_W / pipe.image_scale
@@ -272,9 +273,9 @@ def loss_by_hand(student, k, noise, end, branch, s):
 # %%
 import copy
 
-from pix2gif_lite.distillation_job import DistillationJob
+from pix2gif_lite.learning.distillation_job import DistillationJob
 from pix2gif_lite.hardware import choose_precision
-from pix2gif_lite.latent_cache import cache_scenes
+from pix2gif_lite.data.latent_cache import cache_scenes
 
 PRECISION = choose_precision("auto", cpu=CPU)
 TEACHER, SCENES, HELD_OUT = (6, 32, 2) if CPU else (MANY, 4000, 16)
@@ -390,7 +391,7 @@ Embedded(sheet.quantize(256), alt="The same frames by the teacher in many steps 
 # than frames come. Then the newest place waits, and those between are never made.
 
 # %%
-from pix2gif_lite.studio import Studio
+from pix2gif_lite.sliders.studio import Studio
 from pix2gif_lite.widgets import GifStudio
 
 print("the weights behind the slider:", named, "in", fast.config.sampling_steps, "step")
