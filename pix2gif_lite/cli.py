@@ -1,4 +1,5 @@
-"""`pix2gif-lite`: the command line. Options and exit codes here, what the commands do in commands.py.
+"""`pix2gif-lite`: the command line. Here are its exit codes and the options of generate, curate, scenes and info; those of
+train, evaluate and bench, and what all of them do, are in command_line/.
 
 Exit codes: 0 done, 1 training diverged or memory ran out, 2 bad input (one sentence on stderr, nothing written), 130 stopped
 by Ctrl-C.

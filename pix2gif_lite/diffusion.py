@@ -1,11 +1,12 @@
 """The diffusion process (paper section 3.2): adding noise, what a prediction means, the noise levels sampling visits.
 
-Two ways to write one noisy latent live here, and only here do they meet:
+Two ways to write one noisy latent:
 
     z_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise       a_t = alphas_cumprod[t]; what the UNet sees, of variance near 1
     x   = x_0 + sigma noise                         what the samplers see (Karras et al. 2022, section 2)
     x   = z_t sqrt(1 + sigma^2),   sigma = sqrt((1 - a_t) / a_t)
 
+(sampling.py goes from the one to the other at each step; here `sigma` beside `alpha` is sqrt(1 - a_t), else that of x.)
 Plain functions of tensors: this file knows no network, no guidance and no sampler's update rule.
 """
 
@@ -21,7 +22,7 @@ from .presets import Preset
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 SPACINGS = ("trailing", "linspace", "leading")  # Lin et al. 2023, Table 2
-# From how many grid points a sampler takes no step: DPM-Solver++ one, the lowest (sigma = 0 stands there), Euler none.
+# How many points at the low end of diffusers' grid are no steps: of DPM-Solver++ one (sigma = 0 stands there), of Euler none.
 GRID_ENDS = {"euler_ancestral": 0, "dpmpp_2m": 1}
 
 
@@ -71,7 +72,7 @@ def from_residual(output: Tensor, z_t: Tensor, guess: Tensor, t: Tensor, alphas_
     `guess` with standard deviation `spread`, output = 0 would be the best prediction at every noise level, and the output
     that is asked for would have variance 1 at each. At pure noise it is x_0 = guess - spread * output.
     A dropped picture has the guess 0, from which x_0 is much further than `spread`: there the output is larger, and so is the
-    loss (the card says what came of a spread of 1 for them).
+    loss (docs/history.md says what came of a spread of 1).
     """
     # s -> spread,   mean -> E[x_0 | z_t] of that normal = guess + a_t s^2 / D (z_t / sqrt(a_t) - guess)
     a_t, D = residual_variance(t, alphas_cumprod, spread)

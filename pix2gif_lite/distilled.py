@@ -18,11 +18,16 @@ STEPS, TEACHER_STEPS = (1, 2, 4), 12
 
 
 def check_distilled(
-    made_for: Sequence[int] | None, steps: int, sampler: str, scales: Sequence[float | None] = (1.0, 1.0, None)
+    made_for: Sequence[int] | None,
+    steps: int,
+    sampler: str,
+    scales: Sequence[float | None] = (1.0, 1.0, None),
+    interval: tuple[float, float] | None = None,
 ) -> None:
     """Refuses what weights distilled for the step counts `made_for` do not take; None: they are not distilled, and take all.
 
-    `scales`: s_I, s_T, s_M, each 1 (or None). ValueError that says what they take.
+    `scales`: s_I, s_T, s_M, each 1 (or None); `interval`: the noise levels that are guided, None. ValueError that says what
+    they take.
     """
     if made_for is None:
         return
@@ -34,6 +39,8 @@ def check_distilled(
     for name, scale in zip(("s_I", "s_T", "s_M"), scales, strict=True):
         if scale not in (None, 1):
             raise ValueError(f"These weights were distilled to need no guidance, but {name} is {scale:g}: leave it at 1.")
+    if interval is not None:
+        raise ValueError(f"These weights were distilled to need no guidance, but interval is {interval}: leave it out.")
 
 
 def check_step_counts(steps: Iterable[int], teacher_steps: int = TEACHER_STEPS) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from .evaluation.report import provenance, sheet, table
 from .evaluation.side_rows import fidelity_at, first_frames, moved_photos, photographs, searched_flow
 from .evaluation.studies import run_studies, total
 from .evaluation.studies_report import studies_figures, studies_markdown
-from .evaluation.summary import brief, summarise, summarise_photos
+from .evaluation.summary import brief, summarise, summarise_actions, summarise_photos
 from .files import write_whole
 from .photos import MovedPhoto
 from .pipeline import Pix2GifPipeline
@@ -112,6 +112,7 @@ def run(
     results: dict[str, Any] = {
         "made": made,
         **summary,
+        "by_action": summarise_actions(chosen, frames),
         "few_steps": fewer,
         **firsts,
         "test_pairs": pairs,

@@ -10,7 +10,7 @@ The branches, by name, and what each is given:
 
     name     image  text  motion (s_M None | s_M given)    dropped image: E(c_I) = 0, hence z_W = 0
     none     0      0     M | 0                            dropped text: c_T of ""
-    image    I      0     M | 0                            dropped motion: no c_M, c_L = c_T
+    image    I      0     M | 0                            dropped motion: c_M = 0, no number in T
     text     I      T     - | 0
     full     I      T     M | M
 

@@ -133,7 +133,8 @@ class DecoderFeatures(_FrozenFeatures):
     """phi made of a copy of the decoder's first blocks: conv_in, the middle's blocks, then the first scale's.
 
     `vae`: diffusers' AutoencoderKL or one with its attribute names; its `post_quant_conv` comes first where it has one.
-    `depth`: how many of these feature maps, None for all. One residual block of lite's is a third of a UNet call: 2.
+    `depth`: how many of these feature maps, None for all. 1 is conv_in alone, a linear map: L_P is then a quadratic form in
+    the difference. 2 adds a residual block, in lite a third of what a UNet call costs.
     `scaled`: True when the latents it will get are multiplied by `vae.config.scaling_factor`: it is divided out again.
     Float32 whatever the autoencoder is held in.
     """

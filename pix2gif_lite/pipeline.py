@@ -199,7 +199,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         ac = alphas_cumprod(c)  # the settings have a preset's names
         steps = c.sampling_steps if steps is None else steps
         sigmas, _ = sigmas_for(steps, ac, c.spacing, sampler)
-        check_distilled(c.distilled_steps, steps, sampler, scales)
+        check_distilled(c.distilled_steps, steps, sampler, scales, interval)
         if noise not in NOISES:
             raise ValueError(f"Unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
         generator = torch.Generator().manual_seed(check_seed(seed)) if generator is None else generator

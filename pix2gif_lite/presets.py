@@ -24,7 +24,7 @@ class AutoencoderPreset:
     layers: int = 2  # residual blocks a resolution in E (D has one more)
     latent_channels: int = 4
     norm_groups: int = 16
-    kl_weight: float = 1e-4  # keeps the latent smooth: its noise costs as much as this many units of KL
+    kl_weight: float = 1e-4  # weight of KL(q(z|x) || N(0, 1)), a latent number, in E and D's loss: keeps the latent smooth
     learning_rate: float = 1.5e-3
     batch_size: int = 8
     steps: int = 20_000
@@ -85,7 +85,8 @@ class Preset:
     )
     perceptual_target: str = "target"  # "source" is Eq. 7
     perceptual_network: str = "decoder"  # or "vgg19", which needs torchvision; "auto": vgg19 where it can be had
-    perceptual_depth: int | None = 1  # of the decoder's blocks; a second one costs a quarter of the training speed
+    # maps of the decoder that phi has: 1 is conv_in alone, which is linear; a second, a block, costs a quarter of the speed
+    perceptual_depth: int | None = 1
 
     # training
     learning_rate: float = 1e-3
@@ -98,7 +99,8 @@ class Preset:
     weight_decay: float = 1e-2
     grad_clip: float = 1.0
     ema_decay: float = 0.999
-    noisiest: float = 0.0  # share of the samples whose timestep is of the last tenth of T, where sampling in few steps begins
+    # this share of the samples takes its timestep from the last tenth of T, where few steps begin; the others from all of T
+    noisiest: float = 0.0
     drop_text: float = 0.05
     drop_image: float = 0.05
     drop_both: float = 0.05
@@ -111,7 +113,7 @@ class Preset:
     spacing: str = "trailing"
     s_T: float = 1.0
     s_I: float = 1.0
-    s_M: float = 1.0
+    s_M: float = 1.0  # where a slider for it begins; sampling leaves it out unless it is given
     calibrate: bool = True  # ours: F is made as long as the source's corners say, by Alg. 1
     distilled_steps: tuple[int, ...] | None = None  # the UNet was distilled for these step counts, unguided; None: for any
 

@@ -1,4 +1,4 @@
-"""Where weights come from: the shipped lite folder, a local folder, a Hub id; or none, for training from scratch.
+"""A name of weights ("lite", "lite-turbo", a folder, a Hub id) becomes a folder; or every part gets random weights.
 
 `build_components` is the one factory of models with random weights: training, tests and notebooks all call it.
 """

@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 from .presets import Preset
 
 START, END = "<|startoftext|>", "<|endoftext|>"  # CLIP's names; END also pads, as in CLIP
-NULL_PROMPT = ""  # what a dropped text becomes (section 7, guidance): the one prompt without a caption
+NULL_PROMPT = ""  # what a dropped text becomes, see guidance.py; `motion_prompt` refuses an empty caption
 NUMBERS = 1024  # number words 0 .. 1023 are in the tokenizer's corpus: the rows of the paper's motion table
 
 # Words of everyday captions, so that a user's own sentence does not fall to single letters.

@@ -63,6 +63,7 @@ def without_times(results: dict) -> dict:
     """The results but for seconds, and for what says when and where."""
     results = copy.deepcopy(results)
     for row in (row for by_seed in results["runs"].values() for row in by_seed.values()):
+        assert row.pop("made").keys() == {"date", "machine", "commit"}
         assert row.pop("seconds") > 0 and row["trained"].pop("seconds") > 0 and row["trained"].pop("samples_per_second") > 0
     return {name: results[name] for name in ("runs", "floor", "ceiling")}
 
@@ -434,6 +435,22 @@ def test_the_notes_say_how_the_frames_were_sampled():
     results["made"]["steps"] = 7
     said_below = ablation_report.notes(results)
     assert "s_T is s_I in every column" in said_below and "dpmpp_2m with 7 steps." in said_below
+    assert "Others at commit" not in said_below
+    for commit, name in (("abc1234", "base"), (results["made"]["commit"], "full")):
+        results["runs"][name]["0"]["made"] = {"date": "today", "machine": "this", "commit": commit}
+    assert ablation_report.notes(results).endswith(" Others at commit abc1234.")
+
+
+def test_what_learns_from_the_exact_flow_is_compared_with_what_does_not():
+    results = made_up({"subcell": [2.0, 2.0], "flow-loss": [1.0, 1.0]})
+    for name, error in (("subcell", 0.5), ("flow-loss", 0.25)):
+        for each in results["runs"][name].values():
+            each["s_I"]["1"]["flow_error"] = error
+    claim = "Ours: F and O that learn from the exact flow too (L_F, L_O, bodies, calibration) are better"
+    assert claim in said(results)
+    trained = {setting.name for setting in SETTINGS}
+    compared = {name for each in ablation_claims.CLAIMS for a, b, *_ in each.comparisons for name in (a, b)}
+    assert compared == trained  # every setting has a claim
 
 
 def test_l_p_gives_up_motion_where_frames_move_less_and_follow_better():

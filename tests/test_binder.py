@@ -58,6 +58,8 @@ def test_postbuild_is_what_binder_runs():
     assert any("pip install" in line and "--no-deps" in line and line.endswith(" .") for line in lines)
     assert not (ROOT / "binder").exists() and not (ROOT / ".binder").exists(), "would hide the two files"
     assert "./postBuild" in (ROOT / ".ci" / "run").read_text()
+    for module in re.findall(r"^from (pix2gif_lite[\w.]*) import", path.read_text(encoding="utf-8"), re.M):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"postBuild imports {module}"
 
 
 def test_oldest_lane_installs_the_lower_bounds():

@@ -192,6 +192,8 @@ def test_motion_outside_the_trained_range_is_a_note(generate, capsys):
         (["train", "decoder", "--out", "x", "--init", "lite", "--only", "warp"], "--only"),
         (["train", "--out", "x", "--loss", "wrap=1"], "'wrap'"),
         (["train", "autoencoder", "--out", "x", "--loss", "warp=1"], "--loss"),
+        (["train", "--out", "x", "--photo-share", "0.2"], "--photo-share is for `train autoencoder` and `train decoder`"),
+        (["train", "--out", "x", "--only", "warp", "--cache-text"], "--cache-text: the preset lite trains its text encoder"),
         (["train", "--out", "x", "--steps", "0"], "'0'"),
         (["train", "--out", "x", "--minutes", "nan"], "'nan'"),
         (["train", "autoencoder", "--out", "x", "--preset", "tiny", "--photo-share", "0", "--resume"], "resume|checkpoint"),

@@ -238,6 +238,7 @@ def test_the_saved_weights_know_their_steps_and_take_no_others(turbo, weights, p
         ({"s_I": 1.5}, "s_I is 1.5: leave it at 1"),
         ({"s_T": 0}, "s_T is 0: leave it at 1"),
         ({"s_M": 2}, "s_M is 2: leave it at 1"),
+        ({"interval": (0.25, 2)}, r"interval is \(0.25, 2.0\): leave it out"),
         ({"sampler": "euler_ancestral"}, "the sampler dpmpp_2m, not euler_ancestral"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -393,7 +394,8 @@ def test_step_counts():
         with pytest.raises(ValueError, match="whole numbers from 1"):
             check_step_counts(wrong)
     check_distilled(None, 50, "euler_ancestral", (7.5, 1.8, 3.0))
-    check_distilled([1, 2], 2, "dpmpp_2m", (1, 1, None))
+    check_distilled([1, 2], 2, "dpmpp_2m", (1, 1, None), None)
+    check_distilled(None, 50, "euler_ancestral", (7.5, 1.8, 3.0), (0.25, 2.0))
 
 
 def test_a_folder_that_says_nonsense_of_its_steps_is_refused():

@@ -99,6 +99,26 @@ def test_scenes_without_the_region_do_not_count_and_a_pair_without_any_has_no_fi
     json.dumps(found, allow_nan=False)
 
 
+def test_a_pair_stands_beside_its_action_by_other_subjects_and_says_how_its_flow_was():
+    """Second scene of known_columns: 2 px too far."""
+    unseen, seen, alike = known_columns([30.0, 28.0]), known_columns([30.5]), known_columns([29.0, 28.0, 27.0])
+    unseen["flow_error"], seen["flow_error"] = unseen["asked"] * 0 + 0.5, seen["asked"] * 0 + 0.25
+    grow, rise = compare({GROW: (unseen, seen, alike), RISE: (unseen, seen)})["by_pair"].values()
+    assert (grow["same_action_gap_db"], grow["moving_same_action_gap_db"], grow["same_action_scenes"]) == (3, 3, 3)
+    assert (grow["rmse"], grow["same_subject_rmse"]) == (1, 0)
+    assert (grow["flow_error"], grow["same_subject_flow_error"]) == (0.5, 0.25)
+    assert (rise["same_action_gap_db"], rise["same_action_scenes"]) == (None, 0)
+    (without_a_warp,) = compare({RISE: (known_columns([26.0]), known_columns([27.0]))})["by_pair"].values()
+    assert without_a_warp["flow_error"] is without_a_warp["same_subject_flow_error"] is None
+
+
+def test_the_same_action_is_that_of_one_actor_alone(casts, measured):
+    assert any(cast.alike for cast in casts)
+    for cast in casts:
+        acts = [n for n, scene in enumerate(measured) if [actor.action for actor in scene.actors] == [cast.pair.other]]
+        assert cast.alike == (acts if cast.pair.kind == "actions" else [])
+
+
 def test_what_is_measured_is_each_pairs_own_scenes(pipe, casts, measured):
     some = [cast for cast in casts if cast.pair.name in ("butterfly, drift", "boat, yellow")]
     some += [cast for cast in casts if cast.rows][:1]
@@ -131,7 +151,7 @@ def test_the_table_of_pairs_says_how_they_were_compared():
     assert "2 pairs" in lines[0] and "3 scenes of `test_pairs`" in lines[0] and "3 scenes of `test` with" in lines[0]
     assert lines[0].endswith("The ruler reads no scene of: boat, yellow (200 scenes tried).")
     assert lines[-2:] == [
-        "| star, grow | 2 | 2 | 2.00 | 0.50 | 1.50 +- 1.00 | 1.50 +- 1.00 |",
-        "| lantern, rise | 1 | 1 | 5.00 | 5.00 | 0.00 | 0.00 |",
+        "| star, grow | 2 | 2 | 2.00 | 0.50 | - | 1.50 +- 1.00 | 1.50 +- 1.00 | - | - |",
+        "| lantern, rise | 1 | 1 | 5.00 | 5.00 | - | 0.00 | 0.00 | - | - |",
     ]
     assert "tried" not in pairs_markdown(section | {"not_read": {}})

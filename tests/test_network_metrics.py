@@ -118,8 +118,8 @@ def test_what_is_in_reach_is_computed_and_the_rest_is_named(clip, hub, nothing, 
     hub.repositories[CLIP] = {file.name: file.read_bytes() for file in clip.iterdir()} | {"pytorch_model.bin": b"pickle"}
     frames, captions = pictures(2, 3, 3, 32, 32, seed=1), ["a cat", "a red balloon is rising"]
     rows = network_rows(frames[:, 0], frames, frames, captions)
-    assert list(rows) == ["lpips", "moving_lpips", "still_lpips", "pic", "clipsim", "not_computed"]
-    assert rows["not_computed"].keys() == {"lpips", "pic"}, rows["not_computed"]
+    assert list(rows) == ["lpips", "moving_lpips", "still_lpips", "pic", "clipsim", "fvd", "not_computed"]
+    assert rows["not_computed"].keys() == {"lpips", "pic", "fvd"}, rows["not_computed"]
     assert rows["clipsim"] == pytest.approx(float(cosines(clip, frames, captions).mean(1).clamp_min(0).mean()), abs=2e-3)
     assert rows["lpips"] is None and rows["pic"] is None
     assert "package not in reach: torchvision" in rows["not_computed"]["lpips"]

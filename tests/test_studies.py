@@ -22,6 +22,7 @@ SMALL = Plan(
     s_T=(1.0, 7.5),
     motion=((1.0, None), (1.0, 1.0), (1.0, 2.0), (2.0, 2.0)),
     noise_steps=4,
+    scales=(1.0, 1.4),
 )
 
 
@@ -63,6 +64,7 @@ def test_every_picture_is_ticked_and_all_of_it_is_json(run):
     ]
     assert [(r["s_I"], r["s_T"]) for r in found["guidance"]] == [(1, 1), (1, 7.5), (1.8, 1), (1.8, 7.5)]
     assert [(r["s_T"], r["s_M"]) for r in found["motion_guidance"]] == list(SMALL.motion)
+    assert [(r["s_I"], r["s_T"]) for r in found["coherency"]] == [(1, 1), (1.4, 1.4)]
     assert [r["noise"] for r in found["noise"]] == ["shared", "independent"] * 2
 
 
@@ -103,6 +105,24 @@ def test_the_error_of_a_change_by_hand(pipe):
     asked._known = {asked.own: {"psnr": torch.tensor([30.0, 31.0, 32.0])}, way: {"psnr": torch.tensor([31.0, 31.0, 31.0])}}
     row = asked.row(way)  # changes of 1, 0 and -1
     assert (row["psnr_change"], row["psnr"], row["s_T"]) == (0, 31, 4) and row["psnr_change_error"] == pytest.approx(3**-0.5)
+
+
+def test_coherency_is_of_the_averaged_curve_too(pipe):
+    """Two GIFs, one 1 px too far and one 1 px too short everywhere: the errors cancel in the curve, and not in a GIF."""
+    asked = Asked(pipe, 2)
+    curve = torch.tensor([float(m) for m in DEMO_MOTIONS])
+    asked._known = {asked.own: {"measured": torch.stack([curve + 1, curve - 1])}}
+    found = asked.coherency(asked.own)
+    assert found["curve_l2"] == pytest.approx(0, abs=1e-6) and found["rmse"] == pytest.approx(1)
+    asked._known = {asked.own: {"measured": torch.stack([curve + 1, curve + 2])}}
+    assert asked.coherency(asked.own)["curve_l2"] == pytest.approx(1.5 * len(curve) ** 0.5)
+
+
+def test_the_rows_of_coherency_are_measured_as_those_of_guidance(run):
+    own, raised = run[0]["coherency"]
+    (same,) = [r for r in run[0]["guidance"] if (r["s_I"], r["s_T"]) == (1, 1)]
+    assert {key: own[key] for key in same} == pytest.approx(same)
+    assert raised["curve_l2"] > 0 and -1 <= raised["curve_pearson"] <= 1 and raised["psnr"] != own["psnr"]
 
 
 def test_guidance_that_weighs_one_prediction_is_no_guidance(run):
@@ -152,6 +172,9 @@ def test_what_two_actions_cost_is_the_difference_of_the_gaps(pipe, run):
     two = run[0]["two_actions"]
     assert two["worse_db"] == pytest.approx(two["two"]["gap_db"] - two["one"]["gap_db"])
     assert two["moving_worse_db"] == pytest.approx(two["two"]["moving_gap_db"] - two["one"]["moving_gap_db"])
+    for region in ("", "moving_"):
+        one, both = (two[kind][region + "gap_db_error"] for kind in ("one", "two"))
+        assert two[region + "worse_db_error"] == pytest.approx((one**2 + both**2) ** 0.5)
     scenes = scenes_where(2, "test", KINDS["two"], "none")
     errors = []
     for scene in scenes:

@@ -36,6 +36,10 @@ def studies():
         ],
         "motion_guidance": [row(32.0, 1.0), row(31.5, 0.75, s_M=1.5), row(31, 2.0, s_T=2.0), row(32, 2.5, s_T=2.0, s_M=1.0)],
         "guidance": [row(32.0), row(31.0, 0.875, s_T=7.5), row(30.0, s_I=1.8), row(33.0, 3.0, s_I=1.8, s_T=7.5)],
+        "coherency": [
+            row(32.0, curve_l2=1.5, curve_pearson=0.9995),
+            row(31.0, s_I=1.4, s_T=1.4, curve_l2=1.25, curve_pearson=0.999),
+        ],
         "steps": [row(32.0 - n / 2, steps=n, seconds=seconds) for n, seconds in steps]
         + [row(30.0 + n / 2, sampler="euler_ancestral", steps=n, seconds=seconds) for n, seconds in steps],
         "two_actions": {
@@ -43,7 +47,9 @@ def studies():
             "beside": kind | {"gap_db": 2.5},
             "two": kind | {"gap_db": 3.25, "moving_gap_db": 3.5, "gap_db_error": None},
             "worse_db": 1.25,
+            "worse_db_error": 0.125,
             "moving_worse_db": 0.5,
+            "moving_worse_db_error": None,
             "scenes": 24,
         },
     }
@@ -58,6 +64,11 @@ def test_every_figure_stands_in_its_cell(studies):
     assert "| s_T = 2, the motion in every branch (the paper's) | 0.9900 | 2.00 | 31.00 | -1.00 +- 0.05 | 23.00 |" in lines
     assert "| PSNR, dB / RMSE a GIF, px | s_T = 1 | s_T = 7.5 |" in lines
     assert "| s_I = 1 | 32.00 / 1.00 | 31.00 / 0.88 |" in lines and "| s_I = 1.8 | 30.00 / 1.00 | 33.00 / 3.00 |" in lines
+    assert (
+        "| 1 | 1.50 | 0.9995 | 1.00 | 0.9900 | 32.00 |" in lines and "| 1.4 | 1.25 | 0.9990 | 1.00 | 0.9900 | 31.00 |" in lines
+    )
+    assert "nearest to what was asked for at s_I = 1.4 (L2 1.25 px)" in text
+    assert "are 1.25 +- 0.12 dB farther below E/D alone than one, in the moving region 0.50 dB (24" in text
     assert "| DPM-Solver++(2M), 1 | 31.50 | -0.50 +- 0.05 | 23.50 | 0.9900 | 1.00 | 0.50 |" in lines
     assert "| two subjects, both act | 3.25 | 3.50 +- 0.20 | 32.00 | 0.9900 | 1.00 | 0.40 |" in lines
     assert "| one subject, which acts | 2.00 +- 0.10 | 3.00 +- 0.20 | 32.00 | 0.9900 | 1.00 | 0.40 |" in lines
@@ -85,7 +96,7 @@ def test_what_the_sentences_say_follows_the_figures(studies):
     )
     assert "Euler ancestral is nearest to the exact frames with 5 steps (32.50 dB). Seconds are" in said["steps"]
     assert said["steps"].endswith("one GIF of 2 frames; threads: 2.")
-    assert "1.25 dB farther below E/D alone than one, in the moving region 0.50 dB (24 scenes" in said["two_actions"]
+    assert "1.25 +- 0.12 dB farther below E/D alone than one, in the moving region 0.50 dB (24 scenes" in said["two_actions"]
 
     other = copy.deepcopy(studies)
     other["motion_guidance"][0]["rmse"], other["guidance"][0]["psnr"], other["two_actions"]["worse_db"] = 0.5, 40.0, -0.75
@@ -95,7 +106,7 @@ def test_what_the_sentences_say_follows_the_figures(studies):
         in said["motion_guidance"]
     )
     assert "PSNR is highest at s_I = 1, s_T = 1 (40.00 dB" in said["guidance"]
-    assert "are -0.75 dB farther" in said["two_actions"]
+    assert "are -0.75 +- 0.12 dB farther" in said["two_actions"]
 
 
 def test_a_guidance_table_with_a_cell_that_was_not_asked(studies):

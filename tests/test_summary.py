@@ -11,6 +11,7 @@ import torch
 from pix2gif_lite.evaluation import summary
 from pix2gif_lite.photos import sample_moved_photos
 from pix2gif_lite.presets import DEMO_MOTIONS
+from pix2gif_lite.scenes import sample_scenes
 
 
 def test_the_summary_of_known_columns():
@@ -82,6 +83,21 @@ def test_photographs_are_summed_up_together_and_by_kind_of_move():
     assert (pan["photos"], pan["seen_gap_db"], pan["seen_gain_db"], pan["rmse"]) == (2, 2, 9, 1)
     assert (zoom["photos"], zoom["seen_gap_db"], zoom["seen_gain_db"], zoom["rmse"]) == (1, 5, 6, 0)
     assert found["fidelity"]["still_psnr"] is None and found["fidelity"]["still_gap_db"] is None  # no region, no figure
+    json.dumps(found, allow_nan=False)
+
+
+def test_scenes_are_summed_up_by_what_their_one_actor_does():
+    scenes = sample_scenes(6, "test")
+    frames = known_columns([30.0, 28.0, 26.0, 30.0, 30.0, 30.0]) | {"flow_error": torch.full((6, len(DEMO_MOTIONS)), 0.5)}
+    found = summary.summarise_actions(scenes, frames)
+    assert list(found) == sorted(found) and sum(row["scenes"] for row in found.values()) == 6
+    for name, row in found.items():
+        some = [n for n, s in enumerate(scenes) if (s.actors[0].action if len(s.actors) == 1 else "two subjects") == name]
+        gaps = [(1, 3, 5, 1, 1, 1)[n] for n in some]
+        assert row["gap_db"] == row["moving_gap_db"] == pytest.approx(sum(gaps) / len(some)) and row["still_gap_db"] is None
+        assert row["rmse"] == pytest.approx(2 * (1 in some) / len(some)) and row["flow_error"] == 0.5
+    without_a_warp = summary.summarise_actions(scenes, known_columns([30.0] * 6))
+    assert {row["flow_error"] for row in without_a_warp.values()} == {None}
     json.dumps(found, allow_nan=False)
 
 

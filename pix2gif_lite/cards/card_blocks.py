@@ -13,6 +13,7 @@ from ..evaluation.ablation_report import table as ablation_table
 from ..evaluation.held_out import pairs_markdown
 from ..evaluation.report import ROWS, figure, look_up, reached, table
 from ..evaluation.studies_report import studies_markdown
+from ..evaluation.zero_shot_report import table as zero_shot_table
 from ..markdown import markdown_table
 from .card import installing
 
@@ -58,6 +59,20 @@ def by_motion(sources: Sources) -> str:
     return _markdown(["asked for m =", *head], rows)
 
 
+def by_action(sources: Sources) -> str:
+    """Scenes by what their one actor does, the worst first."""
+    if not (found := sources.results.get("by_action")):
+        return f"{NOT_YET}: results.json does not tell actions apart."
+    rows = sorted(found.items(), key=lambda item: -item[1]["gap_db"])
+    cells = [
+        [name, str(row["scenes"]), *(_minus(row[key]) or "-" for key in ("gap_db", "moving_gap_db", "still_gap_db"))]
+        + [_minus(row[key]) or "-" for key in ("rmse", "flow_error")]
+        for name, row in rows
+    ]
+    head = ["action", "scenes", "below E/D alone, dB", "moving region", "still region", "RMSE a GIF, px", "error of F, px"]
+    return _markdown(head, cells)
+
+
 def by_move(sources: Sources) -> str:
     """Moved photographs by kind of move, the worst last."""
     kinds = look_up(sources.results, "moved_photographs.by_move")
@@ -74,6 +89,11 @@ def pairs(sources: Sources) -> str:
     if not section or "by_pair" not in section:  # one of before pairs were compared so
         return f"{NOT_YET}: results.json does not compare pairs with their own subjects."
     return pairs_markdown(section)
+
+
+def zero_shot(sources: Sources) -> str:
+    """Table 1's layout: the paper's rows, and ours, which need folders of videos that are not here."""
+    return zero_shot_table([])
 
 
 def studies(sources: Sources) -> str:
@@ -100,22 +120,31 @@ def verdicts(sources: Sources) -> str:
 
 
 def speed(sources: Sources) -> str:
-    """The benchmark: the ways to make one GIF, slowest first; where that was measured; what a user waits for, with targets."""
+    """The benchmark: the ways to make one GIF, slowest first; how that was measured; what a user waits for, with targets."""
     if (bench := sources.bench) is None:
         return f"{NOT_YET}: no bench.json lies beside the weights."
-    head = ["way to make the GIF", "steps", "predictions a step", "s a GIF", "times as fast", "PSNR, dB", "RMSE of motion, px"]
-    rows, marked = [], False
+    head = ["way to make the GIF", "steps", "predictions a step", "s a GIF", "times as fast", "G operations", "of the machine"]
+    head += ["PSNR, dB", "Pearson a GIF", "RMSE a GIF, px"]
+    rows, marked, notes = [], False, {}
     for row in (row for row in bench["rows"] if row["seconds"] is not None):
         short = bool(row["extrapolated"]) or row["quality_steps"] not in (None, row["steps"])
         times = f"{bench['reference_s'] / row['seconds']:.3g}"
-        figures = [_minus(row[key]) or "-" for key in ("psnr", "rmse")]
+        work = ["-" if not row["operations"] else f"{row['operations'] / 1e9:.0f}"]
+        work += ["-" if row["share"] is None else f"{row['share']:.0%}"]
+        figures = [_minus(row["psnr"]) or "-", "-" if row["pearson"] is None else f"{row['pearson']:.4f}"]
+        figures += [_minus(row["rmse"]) or "-"]
         label = row["label"] + " *" * short
-        rows.append([label, str(row["steps"]), str(row["predictions"]), f"{row['seconds']:.3g}", times, *figures])
+        rows.append([label, str(row["steps"]), str(row["predictions"]), f"{row['seconds']:.3g}", times, *work, *figures])
         marked |= short
+        if row["note"]:
+            notes[f" {row['note'][0].upper()}{row['note'][1:]}."] = None
     made, star = bench["made"], " A star: worked out from fewer steps." if marked else ""
+    sittings = f" in {bench['sittings']} sittings" if bench["sittings"] > 1 else ""
     told = (
         f"{len(made['motions'])} frames at {made['size']} px, written to a GIF file. Quality: {made['scenes']} `test` scenes."
-        f" `{made['command']}`, {made['date']}, {made['machine']}, commit {made['commit']}, {bench['seconds']:.0f} s.{star}"
+        f" `{made['command']}`, {made['date']}, {made['machine']}, commit {made['commit']}, {bench['seconds']:.0f} s{sittings}."
+        " A multiply-add is two operations; their share is of the rate of a float32 matrix product,"
+        f" {bench['matrix_rate'] / 1e9:.0f} G a second.{''.join(notes)}{star}"
     )
     return "\n\n".join([_markdown(head, rows), told, "\n".join(felt_table(bench))])
 
@@ -125,7 +154,9 @@ BLOCKS: dict[str, Callable[[Sources], str]] = {
     "quality": lambda sources: table(sources.results),
     "targets": targets,
     "by-motion": by_motion,
+    "by-action": by_action,
     "by-move": by_move,
+    "zero-shot": zero_shot,
     "pairs": pairs,
     "studies": studies,
     "ablation": ablation,

@@ -36,7 +36,7 @@ from .card import TAGS
 from .card_blocks import BLOCKS, NOT_YET, Sources
 
 RESULTS, ABLATION, BENCH = "results.json", "ablation.json", "bench.json"
-SMALL = 1_000_000  # bytes of all files beside the safetensors: the wheel and every clone carry them
+SMALL = 900_000  # bytes of all files beside the safetensors, which the wheel and every clone carry
 QUALITIES = (85, 75, 65)  # of lossy WebP: the best at which all is SMALL
 MARK = re.compile(r"<!-- ((?:results|bench):[^\n]*?|end) -->")
 VALUE = re.compile(r"(?P<of>bench:)?value (?P<path>[\w.]+)(?: - (?P<minus>[\w.]+))?(?: (?P<format>[-+,.\w%]+))?")

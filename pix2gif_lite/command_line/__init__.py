@@ -1,4 +1,4 @@
-"""The options of each command, and what it checks and calls.
+"""The options of the larger commands, and what each command checks and calls.
 
 The files, in reading order:
 

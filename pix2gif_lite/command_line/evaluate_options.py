@@ -19,7 +19,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     ablation.add_argument("--ablation", action="store_true", help=text)
     text = (
         "which, by comma (default: all): base, motion-embed, warp, warp-add, warp-concat, full; source, absolute, paper-losses,"
-        " subcell"
+        " subcell, flow-loss"
     )
     ablation.add_argument("--variants", metavar="LIST", help=text)
     ablation.add_argument("--seeds", type=number("seeds", 1, 100, True), metavar="N", help="runs of each (default: 3)")

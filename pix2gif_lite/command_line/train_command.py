@@ -28,7 +28,9 @@ def train(args: argparse.Namespace) -> None:
         what = "pictures" if autoencoder else "curated GIFs"
         raise FileNotFoundError(f"There is no folder {args.data!r}: give one with {what}, or leave --data out.")
     if args.what != "model" and (args.vae or args.variant or args.only or args.loss or (autoencoder and args.scenes)):
-        raise ValueError("--vae, --variant, --scenes, --only and --loss are for `train model`: leave them out.")
+        raise ValueError(
+            "--vae, --variant, --only and --loss are for `train model`, --scenes not for `train autoencoder`: leave them out."
+        )
     if autoencoder and (args.photos or args.large or args.mix):
         raise ValueError("--photos, --large and --mix are not for `train autoencoder`: leave them out.")
     mix = parse_mix(args.mix) if args.mix is not None else None
@@ -59,7 +61,7 @@ def train(args: argparse.Namespace) -> None:
             raise ValueError(f"--decoder-channels {args.decoder_channels!r}: give widths above 0, such as 48.")
     teacher_steps = TEACHER_STEPS if args.teacher_steps is None else args.teacher_steps
     check_step_counts(counts, teacher_steps)
-    if args.what == "turbo" and args.photo_share is not None:
+    if args.what in ("model", "turbo") and args.photo_share is not None:
         raise ValueError("--photo-share is for `train autoencoder` and `train decoder`: leave it out.")
     if args.through and not autoencoder:
         raise ValueError("--through is for `train autoencoder`: leave it out.")
@@ -74,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError(f"{given[0]} is for `train model`: leave it out.")
     if args.lora and args.only == "warp":
         raise ValueError("--lora adapts the UNet, and --only warp leaves it out: give one of them.")
-    if args.cache_text and preset.train_text:
+    if args.cache_text and preset.train_text and args.only != "unet":
         raise ValueError(f"--cache-text: the preset {preset.name} trains its text encoder, so texts change: leave it out.")
     device = choose_device("cpu" if args.cpu else args.device)
     # 2. What needs to look at weights.

@@ -46,7 +46,9 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--only", choices=("warp", "unet"), help="model: train this half alone; the warp learns faster so")
     how.add_argument("--loss", metavar="NAME=W,...", help="model: weights of loss terms, such as warp=0.3,perceptual=0.01")
-    how.add_argument("--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder: share of photographs")
+    how.add_argument(
+        "--photo-share", type=number("photo-share", 0, 1), metavar="N", help="autoencoder, decoder: share of photographs"
+    )
     how.add_argument("--decoder-only", action="store_true", help="autoencoder: train D alone, so that latents stay as they are")
     how.add_argument("--through", metavar="W", help="autoencoder: learn what the warp of these weights makes, too")
     how.add_argument("--flow-learns", action="store_true", help="with --through: FNet, M and the text encoder learn along")

@@ -6,9 +6,9 @@ As the paper's variants all start from CLIP and Stable Diffusion, ours share E, 
 which trains along; M, FNet and UNet start from random weights. Unlike CLIP, that text encoder grew up in the full model, beside
 c_M, where number words had little to say: a start that suits Base less than the others. The budget is equal in samples, not in
 seconds: a variant without FNet takes about 0.6 of the time. The UNet is narrower than lite's: it learns more in the same time,
-and is measured in half of it (the card). What every variant is compared with is a copy of the source (the floor) and the exact
-frame through E and D (the ceiling). All have the paper's WNet, without weights, and no exact flow to learn from, but for the
-settings that compare lite's own with them.
+and is measured in half of it (docs/history.md). What every variant is compared with is a copy of the source (the
+floor) and the exact frame through E and D (the ceiling). All have the paper's WNet, without weights, and no exact flow to learn
+from, but for the settings that compare lite's own with them.
 
 A run is written to ablation.json when it is measured, so that the same command goes on where it was stopped; within a
 run, training goes on from its last checkpoint. How the numbers read is ablation_report.py's.
@@ -166,7 +166,7 @@ def _one(preset: Preset, seed: int, folder: Path, budget: Budget, start: Any, la
     """One run: trained, or trained on, or found trained; then measured at every s_I."""
     rates = {name: getattr(budget, name) for name in ("batch_size", "learning_rate", "warmup_steps", "scenes")}
     resume = bool(checkpoints(folder / CHECKPOINTS))
-    began = time.perf_counter()
+    began, made = time.perf_counter(), {name: made_here()[name] for name in ("date", "machine", "commit")}
     options = {"latents": latents, "data_seed": 0, "checkpoint_every": CHECKPOINT_EVERY, "progress_bar": False, **rates}
     steps, summary = budget.samples // budget.batch_size, {}
     if (folder / SUMMARY_FILE).is_file() and (folder / INDEX).is_file():  # the index is saved last
@@ -178,7 +178,7 @@ def _one(preset: Preset, seed: int, folder: Path, budget: Budget, start: Any, la
     trained = {name: summary[name] for name in kept if name in summary}
     trained["samples_per_second"] = summary["samples"] / summary["seconds"]  # fit's is of what it did since it went on
     by_scale = {f"{s_I:g}": measure_at(pipe, budget.test_scenes, s_I) for s_I in SCALES}
-    return {"trained": trained, "s_I": by_scale, "seconds": round(time.perf_counter() - began, 1)}
+    return {"made": made, "trained": trained, "s_I": by_scale, "seconds": round(time.perf_counter() - began, 1)}
 
 
 @lru_cache(maxsize=1)

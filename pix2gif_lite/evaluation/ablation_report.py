@@ -61,6 +61,9 @@ def notes(results: dict[str, Any]) -> str:
     made = UNSAID | results["made"]
     budget, motions = made["budget"], ", ".join(f"{m:g}" for m in made["motions"])
     preset = get_preset(made["preset"])
+    commits = {run["made"]["commit"] for runs in results["runs"].values() for run in runs.values() if "made" in run}
+    others = sorted(commit for commit in commits - {made["commit"]} if commit)
+    later = f" Others at commit {', '.join(others)}." if others else ""
     return (
         f"Each run: {budget['samples']:,} samples in batches of {budget['batch_size']}, on the same latents of"
         f" {budget['scenes']:,} scenes, from the same E, D and text encoder; the rest from random weights, the UNet of"
@@ -72,7 +75,7 @@ def notes(results: dict[str, Any]) -> str:
         " The paper's rows are the paper's: other data, 256 x 256, a far larger model trained far longer."
         f" Where two settings are alike, a given one is ahead in every seed by chance: in 1 of 2 cases with one seed,"
         f" in 1 of 8 with three. Seconds are the clock's, other work on the machine included. First run: `{made['command']}`,"
-        f" {made['date']}, {made['machine']}, commit {made['commit']}."
+        f" {made['date']}, {made['machine']}, commit {made['commit']}.{later}"
     )
 
 

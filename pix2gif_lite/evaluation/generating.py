@@ -74,7 +74,7 @@ def generate(
     sampler = c.sampler if sampler is None else sampler
     steps = c.sampling_steps if steps is None else steps
     scales = Scales(c.s_I, c.s_T) if scales is None else scales
-    check_distilled(c.distilled_steps, steps, sampler, scales)
+    check_distilled(c.distilled_steps, steps, sampler, scales, interval)
     ac = alphas_cumprod(c)
     sigmas, _ = sigmas_for(steps, ac, c.spacing, sampler)
     # 1. the pictures and the texts

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..markdown import markdown_table
+from ..metrics import rmse
 from ..pipeline import Pix2GifPipeline
 from ..scenery.casting import HELD_OUT_ACTIONS, HELD_OUT_COLOURS
 from ..scenes import Scene, endless_scenes, readable, scenes_where
@@ -62,6 +63,7 @@ class Cast(NamedTuple):
     tried: int  # scenes of the pair that were shown to the ruler to find them
     rows: list[int]  # seen ones: which of the scenes that are measured anyway
     more: list[Scene]  # and others, of test
+    alike: list[int] = []  # which of those measured anyway show the same action by another subject alone
 
 
 def find_casts(count: int, measured: Sequence[Scene] = ()) -> list[Cast]:
@@ -91,7 +93,8 @@ def find_casts(count: int, measured: Sequence[Scene] = ()) -> list[Cast]:
             return scene.index >= len(measured) and _alone(scene, subject)
 
         more = scenes_where(missing, "test", fits, f"of a {pair.subject} alone")
-        casts.append(Cast(pair, unseen, tried[pair], rows, more))
+        alike = [n for n, scene in enumerate(measured) if pair.kind == "actions" and _acts_alone(scene, pair.other)]
+        casts.append(Cast(pair, unseen, tried[pair], rows, more, alike))
     return casts
 
 
@@ -111,15 +114,20 @@ def held_out_pairs(pipe: Pix2GifPipeline, casts: Sequence[Cast], frames: Columns
         if cast.unseen:
             seen = [{name: values[cast.rows] for name, values in frames.items()}] if cast.rows else []
             seen += [measure(pipe, cast.more, **options)] if cast.more else []
-            found[cast.pair] = measure(pipe, cast.unseen, **options), _together(seen)
+            alike = {name: values[cast.alike] for name, values in frames.items()} if cast.alike else None
+            found[cast.pair] = measure(pipe, cast.unseen, **options), _together(seen), alike
     return compare(found) | {"not_read": {cast.pair.name: cast.tried for cast in casts if not cast.unseen}}
 
 
-def compare(found: Mapping[Pair, tuple[Columns, Columns]]) -> dict[str, Any]:
-    """Pairs against seen scenes of their subjects, `measure`'s columns of both: all pairs, and "actions", "colours", "by_pair".
+def compare(found: Mapping[Pair, tuple[Columns, ...]]) -> dict[str, Any]:
+    """Pairs against seen scenes of their subjects: all pairs, and "actions", "colours", "by_pair".
+
+    found: `measure`'s columns of a pair, of its subject and, where there are any, of its action by other subjects.
 
     Of each pair: scenes, seen_scenes; gap_db, how far below E/D; same_subject_gap_db, the seen scenes'; worse_db, the
-    difference, and worse_db_error, its standard error over scenes (None of a single scene); the same with moving_ before.
+    difference, and worse_db_error, its standard error over scenes (None of a single scene); same_action_gap_db, of
+    same_action_scenes with the action by another subject (None of none); the same of dB with moving_ before. rmse (px) and
+    flow_error (px; None without a warp) of the pair, with same_subject_ before of its subject.
     Of all pairs and of each kind: what `brief` says of their scenes; worse_db and moving_worse_db, the mean over pairs; their
     `_error`, its standard error over pairs, in which both count, how few scenes there are and how pairs differ.
     """
@@ -140,11 +148,15 @@ def compare(found: Mapping[Pair, tuple[Columns, Columns]]) -> dict[str, Any]:
     return part() | kinds | {"by_pair": {pair.name: figures for pair, figures in pairs.items()}}
 
 
-def _pair(unseen: Columns, seen: Columns) -> dict[str, Any]:
+def _pair(unseen: Columns, seen: Columns, alike: Columns | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {"scenes": len(unseen["asked"]), "seen_scenes": len(seen["asked"])}
+    found["same_action_scenes"] = 0 if alike is None else len(alike["asked"])
+    for prefix, side in (("", unseen), ("same_subject_", seen)):
+        found[prefix + "rmse"] = mean(rmse(side["asked"], side["measured"]))
+        found[prefix + "flow_error"] = mean(side.get("flow_error"))
     for region in REGIONS:
-        gaps = [(side[f"ceiling_{region}psnr"] - side[region + "psnr"]).nanmean(1) for side in (unseen, seen)]
-        gaps = [gap[~gap.isnan()] for gap in gaps]  # scenes in which the region never shows
+        gaps = [_gaps(side, region) for side in (unseen, seen)]
+        found[region + "same_action_gap_db"] = None if alike is None else mean(_gaps(alike, region))
         ours, theirs = map(mean, gaps)
         errors = [standard_error(gap) for gap in gaps]
         found |= {region + "gap_db": ours, region + "same_subject_gap_db": theirs}
@@ -153,24 +165,34 @@ def _pair(unseen: Columns, seen: Columns) -> dict[str, Any]:
     return found
 
 
+def _gaps(side: Columns, region: str) -> Tensor:
+    """How far below E/D each scene is, (N,), without scenes in which the region never shows."""
+    gaps = (side[f"ceiling_{region}psnr"] - side[region + "psnr"]).nanmean(1)
+    return gaps[~gaps.isnan()]
+
+
 def pairs_markdown(section: Mapping[str, Any]) -> str:
     """The section test_pairs as Markdown: how it was compared, and a row a pair."""
     text = (
         f"{section['pairs']} pairs that training never drew, {section['scenes']} scenes of `test_pairs` with the pair alone,"
         f" against {section['seen_scenes']} scenes of `test` with the same subject alone; both hold only scenes that the ruler"
         " reads (Lucas-Kanade, to within 1 px). +- in a row is the standard error over scenes, in the quality"
-        " table, where each pair weighs the same, that over pairs."
+        " table, where each pair weighs the same, that over pairs. The same action is that of other subjects, alone, among the"
+        " scenes measured anyway (how many). F is compared with the exact flow where things move, px at 256 x 256."
     )
     if section["not_read"]:
         left = ", ".join(f"{name} ({tried:,} scenes tried)" for name, tried in section["not_read"].items())
         text += f" The ruler reads no scene of: {left}."
-    head = ["pair", "scenes", "seen scenes", "below E/D, dB", "the same subject seen, dB", "worse by, dB"]
-    head += ["moving region, worse by, dB"]
+    head = ["pair", "scenes", "seen scenes", "below E/D, dB", "the same subject seen, dB", "the same action seen, dB"]
+    head += ["worse by, dB", "moving region, worse by, dB", "error of F, px", "the same subject seen, px"]
     rows = []
     for name, found in section["by_pair"].items():
         gaps = ["-" if found[key] is None else f"{found[key]:.2f}" for key in ("gap_db", "same_subject_gap_db")]
         worse = [_with_error(found, region + "worse_db") for region in REGIONS]
-        rows.append([name, str(found["scenes"]), str(found["seen_scenes"]), *gaps, *worse])
+        alike = found["same_action_gap_db"]
+        gaps.append("-" if alike is None else f"{alike:.2f} ({found['same_action_scenes']})")
+        flows = ["-" if found[key] is None else f"{found[key]:.2f}" for key in ("flow_error", "same_subject_flow_error")]
+        rows.append([name, str(found["scenes"]), str(found["seen_scenes"]), *gaps, *worse, *flows])
     return "\n".join([text, "", *markdown_table(head, rows)])
 
 
@@ -182,6 +204,10 @@ def _with_error(found: Mapping[str, Any], name: str) -> str:
 
 def _alone(scene: Scene, subject: str) -> bool:
     return scene.subjects == (subject,)
+
+
+def _acts_alone(scene: Scene, action: str) -> bool:
+    return len(scene.actors) == 1 and scene.actors[0].action == action
 
 
 def _together(parts: Sequence[Columns]) -> dict[str, Tensor]:

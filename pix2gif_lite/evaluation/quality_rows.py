@@ -40,6 +40,7 @@ ROWS: tuple[tuple[str, str, str, tuple[str, float] | None], ...] = (
     ("generated, still region, LPIPS", "network_metrics.still_lpips", "", None),
     ("generated, PIC", "network_metrics.pic", "", None),
     ("generated, CLIPSim", "network_metrics.clipsim", "", None),
+    ("generated, FVD", "network_metrics.fvd", "", None),
     ("asked against measured motion, Pearson a GIF", "coherency.pearson", "", (">=", 0.995)),
     ("asked against measured motion, RMSE a GIF", "coherency.rmse", "px", ("<=", 1.2)),
     ("the ruler itself (exact frames), Pearson a GIF", "ruler.pearson", "", None),

@@ -100,8 +100,10 @@ def network_rows(
     frames    (N, K, 3, S, S) generated; `exact` the same of the exact ones
     moving    (N, K, 1, S, S) bool: where something moves; None: then no LPIPS of the regions
 
-    -> {"lpips", "moving_lpips", "still_lpips", "pic", "clipsim": float or None, "not_computed": {name: reason}}, where the
-    LPIPS of a region is that of `LPIPS.maps`, averaged over it. Raises ValueError for other shapes.
+    -> {"lpips", "moving_lpips", "still_lpips", "pic", "clipsim": float or None, "fvd": None, "not_computed": {name: reason}},
+    where the LPIPS of a region is that of `LPIPS.maps`, averaged over it. FVD is of clips, see zero_shot.py.
+
+    Raises ValueError for other shapes.
     """
     fits = frames.ndim == 5 and frames.shape == exact.shape and first.shape == frames[:, 0].shape
     if not fits or len(captions) != len(first):
@@ -123,8 +125,8 @@ def network_rows(
         "pic": lambda: {"pic": PIC(device)(first, frames)},
         "clipsim": lambda: {"clipsim": CLIPSim(device=device)(frames, captions)},
     }
-    rows: dict[str, Any] = dict.fromkeys(("lpips", "moving_lpips", "still_lpips", "pic", "clipsim"))
-    missing: dict[str, str] = {}
+    rows: dict[str, Any] = dict.fromkeys(("lpips", "moving_lpips", "still_lpips", "pic", "clipsim", "fvd"))
+    missing = {"fvd": "needs real clips beside the generated ones: run `pix2gif-lite evaluate --videos DIR --layout NAME`"}
     for name, values in compute.items():
         try:
             rows |= {key: mean(found) for key, found in values().items()}

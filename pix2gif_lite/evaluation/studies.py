@@ -10,6 +10,7 @@ How the rows read is studies_report.py's.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..metrics import flicker, pearson, rmse
+from ..metrics import coherency, flicker, pearson, rmse
 from ..pipeline import Pix2GifPipeline
 from ..presets import DEMO_MOTIONS
 from ..scenery.actions import ACTIONS
@@ -38,7 +39,7 @@ class Plan:
     scenes: int = 8  # for noise, guidance and steps
     casts: int = 20  # of each kind, for two actions
     steps: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 20, 50)
-    s_I: tuple[float, ...] = (1.0, 1.4, 1.8, 2.0)
+    s_I: tuple[float, ...] = (1.0, 1.4, 1.6, 1.8, 2.0)
     s_T: tuple[float, ...] = (1.0, 2.0, 7.5)
     # s_T and s_M; None: the motion is in every branch (the paper's), a number: dropped with the text, and guided by s_M
     motion: tuple[tuple[float, float | None], ...] = (
@@ -46,6 +47,7 @@ class Plan:
         *((2.0, s_M) for s_M in (None, 1.0, 2.0)),
     )
     noise_steps: int = 20  # of Euler ancestral, which draws fresh noise at each step
+    scales: tuple[float, ...] = (1.0, 1.4, 1.6, 1.8, 2.0)  # s_I and s_T at once, as in the ablation: the paper's Table 2
 
 
 FULL = Plan()
@@ -57,6 +59,7 @@ QUICK = Plan(
     s_T=(1.0, 7.5),
     motion=((1.0, None), (1.0, 2.0), (2.0, None), (2.0, 2.0)),
     noise_steps=5,
+    scales=(1.0, 1.8),
 )
 
 
@@ -88,15 +91,17 @@ def _large(scene: Scene) -> bool:
 def total(quick: bool = False) -> int:
     """How many pictures `run_studies` ticks."""
     plan = QUICK if quick else FULL
-    ways = 4 + len(plan.motion) + len(plan.s_I) * len(plan.s_T) + len(plan.steps) * len(SAMPLERS_COMPARED)
+    ways = 4 + len(plan.motion) + len(plan.scales) + len(plan.s_I) * len(plan.s_T) + len(plan.steps) * len(SAMPLERS_COMPARED)
     return ways * plan.scenes + len(KINDS) * plan.casts
 
 
 def run_studies(pipe: Pix2GifPipeline, quick: bool = False, tick: Callable[[int], Any] | None = None) -> dict[str, Any]:
     """All studies of the pipeline's weights, as JSON values. `tick(n)` is told when n more pictures are done.
 
-    noise, motion_guidance, guidance, steps   lists of rows, see `Asked.row`; those of steps have `seconds`, of one GIF
-    two_actions   for each of KINDS what `cost` returns, and what two cost more than one: `worse_db`, `moving_worse_db`
+    noise, motion_guidance, guidance, coherency, steps   lists of rows, see `Asked.row`; those of coherency have
+                  `curve_pearson` and `curve_l2` of the averaged curve too, those of steps `seconds`, of one GIF
+    two_actions   for each of KINDS what `cost` returns; and what two cost more than one, with its standard error over
+                  scenes: `worse_db`, `worse_db_error`, `moving_worse_db`, `moving_worse_db_error`
     """
     plan = QUICK if quick else FULL
     own = Scales(pipe.config.s_I, pipe.config.s_T)
@@ -105,19 +110,26 @@ def run_studies(pipe: Pix2GifPipeline, quick: bool = False, tick: Callable[[int]
     noises = [asked.row(each._replace(noise=noise)) for each in (way, slow) for noise in ("shared", "independent")]
     motion = [asked.row(way._replace(scales=Scales(own.s_I, s_T, s_M))) for s_T, s_M in plan.motion]
     guidance = [asked.row(way._replace(scales=Scales(s_I, s_T))) for s_I in plan.s_I for s_T in plan.s_T]
+    by_scale = [way._replace(scales=Scales(s, s)) for s in plan.scales]
+    by_scale = [asked.row(each) | asked.coherency(each) for each in by_scale]
     steps = []
     for sampler in SAMPLERS_COMPARED:
         for n in plan.steps:
             each = Way(n, sampler, own)
             steps.append(asked.row(each) | {"seconds": round(seconds_a_gif(pipe, asked.parts[0], each), 3)})
     costs = {kind: cost(pipe, scenes_where(plan.casts, "test", KINDS[kind], f"of kind {kind}"), tick) for kind in KINDS}
-    more = {name.replace("gap", "worse"): costs["two"][name] - costs["one"][name] for name in ("gap_db", "moving_gap_db")}
+    more: dict[str, float | None] = {}
+    for region in ("", "moving_"):
+        more[region + "worse_db"] = costs["two"][region + "gap_db"] - costs["one"][region + "gap_db"]
+        errors = [costs[kind][region + "gap_db_error"] for kind in ("one", "two")]
+        more[region + "worse_db_error"] = None if None in errors else math.hypot(*errors)
     return {
         "made": {"scenes": plan.scenes, "split": "test", "motions": list(DEMO_MOTIONS), "threads": torch.get_num_threads()},
         "own": _settings(way),
         "noise": noises,
         "motion_guidance": motion,
         "guidance": guidance,
+        "coherency": by_scale,
         "steps": steps,
         "two_actions": {**costs, **more, "scenes": plan.casts},
     }
@@ -144,11 +156,16 @@ class Asked:
         change = found["psnr"] - own["psnr"]
         if self.tick:
             self.tick(self.scenes)
-        means = {name: mean(values) for name, values in found.items()}
+        means = {name: mean(values) for name, values in found.items() if name != "measured"}
         return {**_settings(way), **means, "psnr_change": mean(change), "psnr_change_error": standard_error(change)}
 
+    def coherency(self, way: Way) -> dict[str, float]:
+        """Motion coherency, of each GIF and of the curve averaged over the scenes: `metrics.coherency`."""
+        measured = self.columns(way)["measured"]
+        return coherency(torch.tensor([float(m) for m in DEMO_MOTIONS]).expand_as(measured), measured)
+
     def columns(self, way: Way) -> dict[str, Tensor]:
-        """The figures of each scene, (N,)."""
+        """The figures of each scene, (N,); and `measured`, the motion of each frame, (N, K)."""
         if way not in self._known:
             parts = [self._measure(part, ceiling, way) for part, ceiling in zip(self.parts, self.ceilings, strict=True)]
             self._known[way] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -160,7 +177,7 @@ class Asked:
         shape = (len(part.source), len(DEMO_MOTIONS))
         asked = torch.tensor([float(m) for m in DEMO_MOTIONS]).expand(shape)
         measured = measured_motion(part.source, frames).reshape(shape)
-        values = {"pearson": pearson(asked, measured), "rmse": rmse(asked, measured)}
+        values = {"measured": measured, "pearson": pearson(asked, measured), "rmse": rmse(asked, measured)}
         likeness = fidelity(frames, exact)
         for region in ("", "moving_", "still_"):
             ours, best = (found[region + "psnr"].reshape(shape) for found in (likeness, ceiling))

@@ -27,6 +27,8 @@ MOVING = ("moving region, dB", "moving_psnr", 2)
 GAP = ("below E/D alone, dB", "gap_db", 2)
 PEARSON = ("Pearson a GIF", "pearson", 4)
 RMSE = ("RMSE a GIF, px", "rmse", 2)
+CURVE_L2 = ("L2 of the averaged curve, px", "curve_l2", 2)
+CURVE_PEARSON = ("its Pearson", "curve_pearson", 4)
 FLICKER = ("flicker, grey levels", "flicker", 2)
 STILL_FLICKER = ("of what stands still", "still_flicker", 3)
 SECONDS = ("seconds a GIF", "seconds", 2)
@@ -45,6 +47,8 @@ def studies_markdown(studies: Mapping[str, Any]) -> str:
     parts += ["### The motion in every guidance branch, or dropped with the text", say["motion_guidance"]]
     parts += [motion_table(studies["motion_guidance"])]
     parts += ["### Guidance by picture and text", say["guidance"], guidance_table(studies["guidance"])]
+    parts += ["### Motion coherency by guidance, as in the paper's Table 2", say["coherency"]]
+    parts += [coherency_table(studies["coherency"])]
     parts += ["### Number of steps by sampler", say["steps"], steps_table(studies["steps"])]
     parts += ["### Two actions at once", say["two_actions"], two_table(studies["two_actions"])]
     return "\n\n".join(parts) + "\n"
@@ -72,7 +76,7 @@ def studies_figures(studies: Mapping[str, Any], folder: str | Path) -> list[Path
 
 def findings(studies: Mapping[str, Any]) -> dict[str, str]:
     """What each study comes to, one or two sentences by its name, worked out from its rows."""
-    found = {"noise": [], "motion_guidance": [], "guidance": [], "steps": [], "two_actions": []}
+    found = {"noise": [], "motion_guidance": [], "guidance": [], "coherency": [], "steps": [], "two_actions": []}
     for shared, independent in zip(studies["noise"][::2], studies["noise"][1::2], strict=True):
         still = [_number(row["still_flicker"], 3) for row in (shared, independent)]
         found["noise"].append(
@@ -99,6 +103,11 @@ def findings(studies: Mapping[str, Any]) -> dict[str, str]:
             f"{label} is {what} at s_I = {best['s_I']:g}, s_T = {best['s_T']:g} ({best[key]:.2f} {unit}"
             f"; the weights' own way gives {_own(studies)[key]:.2f})."
         )
+    best = min(studies["coherency"], key=lambda row: row["curve_l2"])
+    found["coherency"].append(
+        f"s_I and s_T are raised together, {_steps(best)}. The averaged curve is nearest to what was asked for at s_I ="
+        f" {best['s_I']:g} (L2 {best['curve_l2']:.2f} px)."
+    )
     for sampler in dict.fromkeys(row["sampler"] for row in studies["steps"]):
         some = [row for row in studies["steps"] if row["sampler"] == sampler]
         best, most = max(some, key=lambda row: row["psnr"]), some[-1]
@@ -113,8 +122,8 @@ def findings(studies: Mapping[str, Any]) -> dict[str, str]:
     )
     two = studies["two_actions"]
     found["two_actions"].append(
-        f"Two actions at once are {two['worse_db']:.2f} dB farther below E/D alone than one, in the moving region"
-        f" {two['moving_worse_db']:.2f} dB ({two['scenes']} scenes of each kind, standing for the paper's Figure 6;"
+        f"Two actions at once are {_with_error(two, 'worse_db')} dB farther below E/D alone than one, in the moving region"
+        f" {_with_error(two, 'moving_worse_db')} dB ({two['scenes']} scenes of each kind, standing for the paper's Figure 6;"
         " +- is the standard error over scenes)."
     )
     return {name: " ".join(sentences) for name, sentences in found.items()}
@@ -141,6 +150,12 @@ def guidance_table(rows: Rows) -> str:
         some = {row["s_T"]: f"{row['psnr']:.2f} / {row['rmse']:.2f}" for row in rows if row["s_I"] == s_I}
         lines.append([f"s_I = {s_I:g}", *(some.get(s_T, "") for s_T in scales)])
     return "\n".join(markdown_table(["PSNR, dB / RMSE a GIF, px", *(f"s_T = {s_T:g}" for s_T in scales)], lines))
+
+
+def coherency_table(rows: Rows) -> str:
+    """Markdown: one row for each s_I = s_T, the averaged curve's L2 and Pearson, and those of a GIF."""
+    named = [(f"{row['s_I']:g}", row) for row in rows]
+    return _table("s_I = s_T", named, (CURVE_L2, CURVE_PEARSON, RMSE, PEARSON, PSNR))
 
 
 def steps_table(rows: Rows) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from ..data.photo_moves import MOVES
-from ..metrics import coherency
+from ..metrics import coherency, rmse
 from ..photos import MovedPhoto
+from ..scenes import Scene
 
 FAST = 8  # px at 256: the gain over a copied source counts from this motion on, below it a copy is nearly right
 
@@ -86,6 +87,23 @@ def brief(frames: Mapping[str, Tensor]) -> dict[str, Any]:
         "ruler_rmse": full["ruler"]["rmse"],
         "sharpness": mean(frames["sharpness"]),
     }
+
+
+def summarise_actions(scenes: Sequence[Scene], frames: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """The section by_action, from `measure`'s columns: scenes with one actor by its action, those with two together.
+
+    Of each: scenes; gap_db, moving_gap_db, still_gap_db (below E/D alone); rmse of motion, flow_error (None without a warp),
+    px at 256 x 256.
+    """
+    names = [str(scene.actors[0].action) if len(scene.actors) == 1 else "two subjects" for scene in scenes]
+    found = {}
+    for name in sorted(set(names)):
+        some = [k for k, other in enumerate(names) if other == name]
+        part = {key: values[some] for key, values in frames.items()}
+        gaps = {r + "gap_db": mean(part[f"ceiling_{r}psnr"] - part[r + "psnr"]) for r in ("", "moving_", "still_")}
+        motion = {"rmse": mean(rmse(part["asked"], part["measured"])), "flow_error": mean(part.get("flow_error"))}
+        found[name] = {"scenes": len(some), **gaps, **motion}
+    return found
 
 
 def summarise_photos(photos: Sequence[MovedPhoto], frames: Mapping[str, Tensor]) -> dict[str, Any]:

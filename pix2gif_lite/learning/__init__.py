@@ -1,4 +1,4 @@
-"""What each part learns from, and the loop that they share (section 4.1).
+"""What each part learns from, the loop that they share (section 4.1), and what a run needs and leaves.
 
 The files, in reading order:
 

@@ -1,4 +1,4 @@
-"""Where weights come from: the Hub, folders, Stable Diffusion, InstructPix2Pix, the reference's checkpoint.
+"""Reading weights that others made or saved: the Hub, folders, Stable Diffusion, InstructPix2Pix, the reference's checkpoint.
 
 The files, in reading order:
 
