@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PIX2GIF_PROFILE", "cpu")
 os.environ.setdefault("PIX2GIF_STEPS", "64")  # of notebook 07's training, which by itself takes 200
 os.environ.setdefault("PIX2GIF_TURBO_STEPS", "4")  # of notebook 12's student, which by itself takes 40
+os.environ.setdefault("PIX2GIF_COMPILE", "0")  # torch.compile in notebook 12, which takes a minute on one busy core
 os.environ.setdefault("PIX2GIF_TAUGHT_STEPS", "64")  # of notebook 11's swirl, which by itself takes 80
 if os.environ["PIX2GIF_PROFILE"] == "cpu":  # as many notebooks as cores run at once, and a second thread each would mostly wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
