@@ -20,7 +20,7 @@ from pix2gif_lite.cli import build_parser
 from pix2gif_lite.data.photo_moves import MOVES
 from pix2gif_lite.evaluation.paper_tables import TABLE_1
 from pix2gif_lite.evaluation.report import ROWS, look_up
-from pix2gif_lite.pretrained import LITE_WEIGHTS
+from pix2gif_lite.pretrained import LITE_WEIGHTS, TURBO_WEIGHTS
 from pix2gif_lite.scenery.actions import ACTIONS
 
 TEXT = (LITE_WEIGHTS / "README.md").read_text(encoding="utf-8")
@@ -84,6 +84,23 @@ def front(text: str) -> str:
 def test_the_committed_card_is_what_the_command_writes(again):
     assert TEXT.split("\n---\n", 1)[1] == again.split("\n---\n", 1)[1]
     assert ModelCard(TEXT).data.to_dict() == ModelCard(again).data.to_dict()  # YAML may be laid out in several ways
+
+
+def test_the_card_of_the_distilled_weights_is_what_the_command_writes(tmp_path):
+    for path in TURBO_WEIGHTS.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    text = (TURBO_WEIGHTS / "README.md").read_text(encoding="utf-8")
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    update(tmp_path)
+    again = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert text.split("\n---\n", 1)[1] == again.split("\n---\n", 1)[1] and NOT_YET not in text
+    data = ModelCard(text).data
+    assert data.model_name == "Pix2Gif Lite Turbo" and data.to_dict() == ModelCard(again).data.to_dict()
+    assert results["made"]["weights"] == "lite-turbo" and results["made"]["steps"] == 1
+    assert [r.metric_value for r in data.eval_results if r.metric_type == "rmse"] == [round(results["coherency"]["rmse"], 4)]
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    assert headings[-3:] == ["Intended use and limits", "Rights and misuse", "Licence"]
 
 
 def test_every_row_of_the_quality_table_is_that_of_the_results():

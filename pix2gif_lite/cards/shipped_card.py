@@ -97,8 +97,8 @@ def _content(what: str, sources: Sources) -> str:
     return f"\n\n{BLOCKS[what](sources).strip()}\n\n"
 
 
-def header(results: dict[str, Any]) -> str:
-    """The front matter as the Hub reads it, YAML between dashes, with the measured figures as its model index."""
+def header(results: dict[str, Any], name: str) -> str:
+    """The front matter as the Hub reads it, YAML between dashes, with the measured figures of the model `name` as its index."""
     from huggingface_hub import EvalResult, ModelCardData
 
     scenes = {"task_type": "image-to-video", "dataset_type": "drawn-scenes", "dataset_name": "Pix2Gif Lite's drawn scenes"}
@@ -114,13 +114,14 @@ def header(results: dict[str, Any]) -> str:
         if (value := look_up(results, path)) is not None
     ]
     about = {"library_name": "diffusers", "pipeline_tag": "image-to-video", "language": "en", "tags": TAGS}
-    data = ModelCardData(license="apache-2.0", model_name="Pix2Gif Lite", eval_results=found or None, **about)
+    data = ModelCardData(license="apache-2.0", model_name=name, eval_results=found or None, **about)
     return f"---\n{data.to_yaml()}\n---\n"
 
 
 def card_text(text: str, sources: Sources) -> str:
-    """The whole card anew: front matter and blocks. `text` is the card as it is."""
-    return header(sources.results) + fill(HEADER.sub("", text), sources)
+    """The whole card anew: front matter and blocks. `text` is the card as it is, its first heading the model's name."""
+    heading = re.search(r"^# ([^:\n]+)", text, re.M)
+    return header(sources.results, heading[1].strip() if heading else "Pix2Gif Lite") + fill(HEADER.sub("", text), sources)
 
 
 def as_webp(path: Path, quality: int) -> bytes:
