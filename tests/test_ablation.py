@@ -453,6 +453,20 @@ def test_what_learns_from_the_exact_flow_is_compared_with_what_does_not():
     assert compared == trained  # every setting has a claim
 
 
+def test_what_decides_among_the_variants_with_a_warp():
+    results = made_up({"base": [9.0, 9.0], "warp": [1.0, 2.0], "full": [2.0, 3.0]})
+    assert ablation_claims.what_decides(results) == ""  # nobody measured a flow
+    for name in ("warp", "full"):
+        for each in results["runs"][name].values():
+            each["s_I"]["1"]["flow_error"] = each["s_I"]["1"]["rmse"] / 2
+    said_so = ablation_claims.what_decides(results)
+    assert "over their 4 runs" in said_so and "(correlation 1.00)" in said_so
+    assert f"are {0.5**0.5:.2f} px apart (standard deviation), the variants' means {0.5**0.5:.2f} px." in said_so
+    assert said_so in ablation_claims.verdicts(results)
+    del results["runs"]["warp"]["1"]
+    assert ablation_claims.what_decides(results) == ""
+
+
 def test_l_p_gives_up_motion_where_frames_move_less_and_follow_better():
     results = made_up({"full": [5.0, 5.0], "warp-concat": [6.0, 6.0]})
     claim = "The paper: L_P gives up some extent of motion for control, here against the target"

@@ -8,7 +8,7 @@ the paper there is said beside it: that is an explanation, not a measurement.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import correlation, mean, stdev
 from typing import Any, NamedTuple
 
 from ..presets import LITE, VARIANTS
@@ -180,6 +180,26 @@ def flat_curves(results: dict[str, Any], scale: str = OWN) -> str:
     return f"Motions that are not told apart, the averaged curve being flat: {', '.join(found)}." if found else ""
 
 
+def what_decides(results: dict[str, Any]) -> str:
+    """One sentence on the variants with a warp: whether RMSE goes with the flow's error, and how far seeds and variants are
+    apart; "" for fewer than two of them, or fewer than two seeds of one.
+    """
+    runs = {name: over_seeds(results, name, OWN, "flow_error") for name in VARIANTS}
+    runs = {name: errors for name, errors in runs.items() if errors}
+    if len(runs) < 2 or min(map(len, runs.values())) < 2:
+        return ""
+    rmse = {name: over_seeds(results, name, OWN, "rmse") for name in runs}
+    pairs = [(error, rmse[name][seed]) for name, errors in runs.items() for seed, error in errors.items()]
+    seeds = mean(stdev(found.values()) ** 2 for found in rmse.values()) ** 0.5
+    variants = stdev(mean(found.values()) for found in rmse.values())
+    goes = correlation(*zip(*pairs, strict=True))
+    return (
+        f"What decides among the variants with a warp: over their {len(pairs)} runs RMSE a GIF goes with the error of F"
+        f" (correlation {goes:.2f}), and F is made by the same FNet and taught by the same L_W in all of them, whatever the UNet"
+        f" sees. Seeds of one variant are {seeds:.2f} px apart (standard deviation), the variants' means {variants:.2f} px."
+    )
+
+
 def verdicts(results: dict[str, Any]) -> list[str]:
     """Sentences: the variants ranked, what s_I does, where a curve is flat, then each claim and whether it holds, with figures.
 
@@ -188,7 +208,7 @@ def verdicts(results: dict[str, Any]) -> list[str]:
     below the last digit shown is none. Claims about settings that were not trained are left out.
     """
     lines = [ranking(results, "rmse"), ranking(results, "moving_psnr"), ranking(results, "rmse", "1.8")]
-    lines += [ranking(results, "curve_l2", "1.8"), best_scales(results), flat_curves(results)]
+    lines += [ranking(results, "curve_l2", "1.8"), best_scales(results), flat_curves(results), what_decides(results)]
     for text, comparisons, why in CLAIMS:
         found = [(_visible(gains(results, *comparison), comparison[2]), comparison) for comparison in comparisons]
         if not all(gain for gain, _ in found):
