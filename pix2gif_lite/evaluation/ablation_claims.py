@@ -195,7 +195,7 @@ def what_decides(results: dict[str, Any]) -> str:
     goes = correlation(*zip(*pairs, strict=True))
     return (
         f"What decides among the variants with a warp: over their {len(pairs)} runs RMSE a GIF goes with the error of F"
-        f" (correlation {goes:.2f}), and F is made by the same FNet and taught by the same L_W in all of them, whatever a UNet sees."
+        f" (correlation {goes:.2f}), and F is made by the same FNet and taught by the same L_W in all, whatever the UNet sees."
         f" Seeds of one variant are {seeds:.2f} px apart (standard deviation), the variants' means {variants:.2f} px."
     )
 
