@@ -5,7 +5,7 @@
     training, curation, growth with frames, pixels and steps --------------'
 
 Each part has a file of its own; this one runs them after each other, so that nothing else is at work while something is timed,
-and works out the ratios. A part is written down when it is measured (bench_parts.py).
+and works out the ratios. A part is written down when it is measured (benchmark/bench_parts.py).
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def curation(clips: int, frames: int, repeats: int) -> dict[str, Any]:
-    """What curation_bench.py says of so many drawn clips: frames of scenes, moving on evenly."""
+    """What curating/curation_bench.py says of so many drawn clips: frames of scenes, moving on evenly."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for scene in sample_scenes(clips, "val"):

@@ -1,8 +1,8 @@
 """From trained weights to weights that need 1-4 steps and no guidance: the same parts, but for a UNet that learnt to hurry,
 and may be smaller.
 
-What is learnt is in distillation_job.py, how in training_loop.py, from what in mixture.py; this file puts them together as
-training.py does.
+What is learnt is in learning/distillation_job.py, how in learning/training_loop.py, from what in data/mixture.py; this file
+puts them together as training.py does.
 """
 
 from __future__ import annotations

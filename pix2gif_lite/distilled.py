@@ -1,8 +1,8 @@
 """What distilled weights take: a few step counts, one sampler, no guidance; and how small their UNet may be.
 
-A UNet that was distilled (distillation_job.py) has learnt where a longer, guided way ends, from the states of its own short
-one. Asked otherwise it would still give a picture, of something it never saw: so it is refused. This file imports nothing
-heavy.
+A UNet that was distilled (learning/distillation_job.py) has learnt where a longer, guided way ends, from the states of its
+own short one. Asked otherwise it would still give a picture, of something it never saw: so it is refused. This file imports
+nothing heavy.
 """
 
 from __future__ import annotations

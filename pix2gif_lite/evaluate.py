@@ -4,8 +4,8 @@
     fewer of them, held-out pairs, photographs +--> results.json --> the Markdown tables, figures, sheets of pictures
     asked otherwise (studies) -----------------'
 
-How frames are made is in generating.py, how measured in measuring.py, what that comes to in summary.py, how it reads in
-report.py.
+In evaluation/: how frames are made is in generating.py, how measured in measuring.py, what that comes to in summary.py, how
+it reads in report.py.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(
              photos.png, sheets of pictures; asked-measured.png and the studies' figures, where matplotlib is installed
     quick    8 moved photographs, and studies of few scenes
     steps, sampler   None: the weights' own defaults
-    studies  False leaves out studies.py, which asks the weights in other ways
+    studies  False leaves out evaluation/studies.py, which asks the weights in other ways
 
     Distilled weights take few step counts and no guidance: theirs are measured without the studies and without the comparison
     of 5 steps with 20.

@@ -1,4 +1,4 @@
-"""Animations out: frames to GIF, WebP or mp4, with loops and palettes. (`clips.py` reads them back.)
+"""Animations out: frames to GIF, WebP or mp4, with loops and palettes. (`media/clips.py` reads them back.)
 
 Writing is atomic: an animation is encoded in memory and takes its name only when all of it is on the disk. Times are in
 ms, rounded so that they sum to what was asked.

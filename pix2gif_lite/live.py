@@ -171,9 +171,20 @@ class Live:
             sigmas, _ = sigmas_for(steps, ac, c.spacing, c.sampler)
             self._sigmas[int(steps)] = sigmas
         check_distilled(c.distilled_steps, steps, c.sampler, scales)
-        noise = torch.Generator().manual_seed(check_seed(seed))
-        choices = (None, c.sampler, sigmas, ac, c.prediction_type, "shared", noise, 1, callback)
-        return Order(caption, motions, scales, *choices)
+        return Order(
+            caption=caption,
+            motions=motions,
+            scales=scales,
+            interval=None,
+            sampler=c.sampler,
+            sigmas=sigmas,
+            alphas_cumprod=ac,
+            prediction_type=c.prediction_type,
+            noise="shared",
+            generator=torch.Generator().manual_seed(check_seed(seed)),
+            at_once=1,
+            callback=callback,
+        )
 
     def _make(self, order: Order, source: Image.Image, seen: Hashable) -> Image.Image:
         known = self._source(source, seen)

@@ -5,14 +5,7 @@
     z_W  = WNet(E(c_I), FNet(E(c_I), IM(c_L)))                  warping.py, Eq. 5-6
     out  = UNet([z_t, E(c_I), z_W], t, c_L)                     4 + 4 + 4 = 12 channels, Eq. 3
 
-Ours, lite's default (`residual`): the same UNet says how the frame DIFFERS from the warped source, in v_prediction,
-
-    out  = from_residual(UNet([z_t, E(c_I), z_W], t, c_L), around z_W)                     diffusion.py
-
-Where nothing moves the difference is 0, and a UNet that says nothing gives z_W from pure noise: it never has to carry
-the picture through its own layers. The variants without a warp differ from E(c_I) instead.
-
-and the paper's ablation (section 4.3) as one word, the variant:
+The paper's ablation (section 4.3) is one word, the variant:
 
     variant        text  UNet sees             losses
     base           c_T   [z_t, E(c_I)]         InstructPix2Pix: the motion is a word in the prompt, nothing else
@@ -21,6 +14,13 @@ and the paper's ablation (section 4.3) as one word, the variant:
     warp-add       c_L   [z_t, E(c_I) + z_W]
     warp-concat    c_L   [z_t, E(c_I), z_W]    without L_P
     full           c_L   [z_t, E(c_I), z_W]    with L_P
+
+Ours, lite's default (`residual`): the same UNet says how the frame DIFFERS from the warped source, in v_prediction,
+
+    out  = from_residual(UNet([z_t, E(c_I), z_W], t, c_L), around z_W)                     diffusion.py
+
+Where nothing moves the difference is 0, and a UNet that says nothing gives z_W from pure noise: it never has to carry
+the picture through its own layers. The variants without a warp differ from E(c_I) instead.
 
 This file does not know about losses, guidance, samplers or pixels: latents and prompts in, prediction out.
 """

@@ -210,8 +210,9 @@ class Pix2GifPipeline(DiffusionPipeline):
         notes = untrained_note(motions) + cut_note(self.tokenizer, prompts)
         for note in () if quiet else notes:
             warnings.warn(note, stacklevel=3)  # at the caller's line, beyond the wrapper of no_grad
-        choices = (interval, sampler, sigmas, ac, c.prediction_type, noise, generator, at_once, callback)
-        order = Order(caption, motions, scales, *choices)
+        chosen = {"interval": interval, "sampler": sampler, "noise": noise, "generator": generator, "at_once": at_once}
+        process = {"sigmas": sigmas, "alphas_cumprod": ac, "prediction_type": c.prediction_type}
+        order = Order(caption, motions, scales, callback=callback, **process, **chosen)
         with out_of_memory(ADVICE):
             try:
                 return self._make(order, source, size, image_size, detail, notes)

@@ -1,7 +1,8 @@
 """Training, from a preset to saved weights: first the autoencoder, then the model on its latents (paper section 4.1).
 
-What is learnt is in autoencoder_job.py and model_job.py, how in training_loop.py, from what in training_data.py and
-mixture.py. This file only puts them together; the decoder's last lesson is decoder_training.py's.
+What is learnt is in learning/autoencoder_job.py and model_job.py, how in training_loop.py there, from what in
+data/training_data.py and mixture.py. This file only puts them together; the decoder's last lesson is
+learning/decoder_training.py's.
 """
 
 from __future__ import annotations
@@ -129,13 +130,13 @@ def train_model(
 
     vae             an autoencoder, or its folder or Hub id (None: the one of `init`); it stays as it is
     text            weights whose text encoder and tokenizer to start from (None: those of `init`): the paper's are CLIP's
-    init            what to start from, see starting.py: "lite", a folder, a Hub id, Stable Diffusion, InstructPix2Pix, the
+    init            what to start from (origins/starting.py): "lite", a folder, a Hub id, Stable Diffusion, InstructPix2Pix, the
                     reference's checkpoint; None: from scratch
     held_out        of each, validation members measured at every callback (0: none)
     steps, minutes  the run ends at whichever comes first (neither: the preset's steps)
     only            "warp" or "unet": train that half alone, see `ModelJob` (None: all)
-    lora_rank       train adapters of this rank in place of the UNet's own weights, see lora.py; merged when saved
-    cache_text      run the frozen text encoder once over all prompts, see text_cache.py
+    lora_rank       train adapters of this rank in place of the UNet's own weights, see learning/lora.py; merged when saved
+    cache_text      run the frozen text encoder once over all prompts, see data/text_cache.py
     tokenizer       for the reference's checkpoint, which holds none: a folder or Hub id (None: CLIP's from the Hub)
     options         the data, see `TrainingData`: scenes (4000), targets, latents, photos, data, mix, ...; and
                     fields of `Run`: resume, callback, callback_every, mixed_precision, batch_size, learning_rate, ...

@@ -1,7 +1,7 @@
 """The loss terms that a warp can answer for by itself (section 3.4 of the paper), chosen by their weights.
 
-The training (model_job.py) and the memory count (dry_run.py) both call this, so they have the same terms. Which samples count,
-and how much, the caller decides.
+The training (learning/model_job.py) and the memory count (learning/dry_run.py) both call this, so they have the same terms.
+Which samples count, and how much, the caller decides.
 """
 
 from __future__ import annotations
