@@ -178,6 +178,8 @@ calls = {
 direct, decoder = DirectUNet(unet, fixed=True), DirectDecoder(pipe.vae)
 calls["UNet"]["short way"] = lambda: predicted(direct)
 calls["decode"]["short way"] = lambda: decoder.decode(latent).sample
+
+# %%
 if can_lay(torch.bfloat16):
     rounded, coarse = DirectUNet(unet, fixed=True, inside=torch.bfloat16), DirectDecoder(pipe.vae, torch.bfloat16)
     calls["UNet"]["short way, bfloat16"] = lambda: predicted(rounded)
