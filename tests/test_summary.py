@@ -17,6 +17,7 @@ from pix2gif_lite.scenes import sample_scenes
 def test_the_summary_of_known_columns():
     asked = torch.tensor(DEMO_MOTIONS).float().expand(2, -1)
     frames = {"asked": asked, "measured": asked + 1, "ruler": asked.double(), "flow_error": asked * 0 + 0.5}
+    frames["ceiling_measured"] = asked - 0.5
     frames |= {"measured_flow_error": asked * 0 + 0.75, "ruler_flow_error": asked * 0 + 0.25}
     levels = {"": 30.0, "ceiling_": 31.0, "copy_": 20.0, "warp_": 28.0}
     for prefix, level in levels.items():
@@ -39,6 +40,7 @@ def test_the_summary_of_known_columns():
     assert found["fidelity"]["seen_gap_db"] == pytest.approx(1) and found["fidelity"]["seen_gain_db"] == pytest.approx(10)
     assert found["by_motion"]["8"]["seen_psnr"] == 34 and found["by_motion"]["8"]["copy_seen_psnr"] == 24
     assert found["coherency"]["pearson"] == pytest.approx(1) and found["coherency"]["rmse"] == pytest.approx(1)
+    assert found["ceiling"]["rmse"] == 0.5
     assert found["ruler"]["rmse"] == 0 and found["ruler"]["median_error"] == 0
     assert found["flow"]["measured_end_point_error"] == 0.75 and found["flow"]["ruler_end_point_error"] == 0.25
     assert found["flow"]["end_point_error"] == 0.5 and found["by_motion"]["11"]["measured"] == 12
@@ -69,7 +71,12 @@ def known_columns(levels: list[float]) -> dict[str, torch.Tensor]:
     pictures = {"": ours, "ceiling_": asked * 0 + 31, "copy_": asked * 0 + 20}
     frames = {prefix + region + "psnr": v for prefix, v in pictures.items() for region in ("", "moving_", "seen_")}
     frames |= {prefix + "still_psnr": none for prefix in pictures}
-    frames |= {"asked": asked, "ruler": asked, "measured": asked + 2.0 * (torch.arange(len(levels)) == 1)[:, None]}
+    frames |= {
+        "asked": asked,
+        "ruler": asked,
+        "ceiling_measured": asked + 0.5,
+        "measured": asked + 2.0 * (torch.arange(len(levels)) == 1)[:, None],
+    }
     frames |= known_changes(len(levels))
     return frames | {"stillness": none, "ceiling_stillness": none, "sharpness": asked * 0 + 1}
 
@@ -95,7 +102,7 @@ def test_scenes_are_summed_up_by_what_their_one_actor_does():
         some = [n for n, s in enumerate(scenes) if (s.actors[0].action if len(s.actors) == 1 else "two subjects") == name]
         gaps = [(1, 3, 5, 1, 1, 1)[n] for n in some]
         assert row["gap_db"] == row["moving_gap_db"] == pytest.approx(sum(gaps) / len(some)) and row["still_gap_db"] is None
-        assert row["rmse"] == pytest.approx(2 * (1 in some) / len(some)) and row["flow_error"] == 0.5
+        assert row["rmse"] == pytest.approx(2 * (1 in some) / len(some)) and row["flow_error"] == 0.5 == row["ceiling_rmse"]
     without_a_warp = summary.summarise_actions(scenes, known_columns([30.0] * 6))
     assert {row["flow_error"] for row in without_a_warp.values()} == {None}
     json.dumps(found, allow_nan=False)

@@ -66,10 +66,11 @@ def by_action(sources: Sources) -> str:
     rows = sorted(found.items(), key=lambda item: -item[1]["gap_db"])
     cells = [
         [name, str(row["scenes"]), *(_minus(row[key]) or "-" for key in ("gap_db", "moving_gap_db", "still_gap_db"))]
-        + [_minus(row[key]) or "-" for key in ("rmse", "flow_error")]
+        + [_minus(row[key]) or "-" for key in ("rmse", "ceiling_rmse", "flow_error")]
         for name, row in rows
     ]
-    head = ["action", "scenes", "below E/D alone, dB", "moving region", "still region", "RMSE a GIF, px", "error of F, px"]
+    head = ["action", "scenes", "below E/D alone, dB", "moving region", "still region", "RMSE a GIF, px"]
+    head += ["E/D's RMSE, px", "error of F, px"]
     return _markdown(head, cells)
 
 

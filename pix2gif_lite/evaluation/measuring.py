@@ -158,6 +158,7 @@ def measure(
             "asked": torch.tensor([float(m) for m in motions]).repeat(len(source)),
             "measured": measured_motion(source, made.image),
             "ruler": measured_motion(source, exact.image),
+            "ceiling_measured": measured_motion(source, ceiling),
             "sharpness": sharpness(made.image) / sharpness(ceiling),
             "stillness": stillness(made.image, part.copies, ~exact.moving),
             "ceiling_stillness": stillness(ceiling, part.copies, ~exact.moving),

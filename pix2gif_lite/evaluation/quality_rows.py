@@ -43,6 +43,8 @@ ROWS: tuple[tuple[str, str, str, tuple[str, float] | None], ...] = (
     ("generated, FVD", "network_metrics.fvd", "", None),
     ("asked against measured motion, Pearson a GIF", "coherency.pearson", "", (">=", 0.995)),
     ("asked against measured motion, RMSE a GIF", "coherency.rmse", "px", ("<=", 1.2)),
+    ("the exact frames through E/D, Pearson a GIF", "ceiling.pearson", "", None),
+    ("the exact frames through E/D, RMSE a GIF", "ceiling.rmse", "px", None),
     ("the ruler itself (exact frames), Pearson a GIF", "ruler.pearson", "", None),
     ("the ruler itself (exact frames), RMSE a GIF", "ruler.rmse", "px", ("<=", 0.6)),
     ("the ruler itself (exact frames), median error", "ruler.median_error", "px", ("<=", 0.3)),

@@ -201,7 +201,8 @@ def cost(pipe: Pix2GifPipeline, scenes: Sequence[Scene], tick: Callable[[int], A
     """What scenes lose against E/D alone, as the weights are asked by themselves: means over scenes and DEMO_MOTIONS.
 
     psnr, gap_db, moving_psnr, moving_gap_db (dB; each gap with its standard error over scenes, `..._error`), pearson and
-    rmse (px at 256 x 256) a GIF, ruler_rmse (what the exact frames give), flow_error (px; None without a warp).
+    rmse (px at 256 x 256) a GIF, ceiling_rmse and ruler_rmse (what the exact frames give, through E and D and as they are),
+    flow_error (px; None without a warp).
     """
     frames = measure(pipe, scenes, tick=tick)
     asked, found = frames["asked"], {}
@@ -210,6 +211,7 @@ def cost(pipe: Pix2GifPipeline, scenes: Sequence[Scene], tick: Callable[[int], A
         gap = (best - ours).nanmean(1)
         found |= {region + "psnr": mean(ours), region + "gap_db": mean(gap), region + "gap_db_error": standard_error(gap)}
     found |= {"pearson": mean(pearson(asked, frames["measured"])), "rmse": mean(rmse(asked, frames["measured"]))}
+    found["ceiling_rmse"] = mean(rmse(asked, frames["ceiling_measured"]))
     return found | {"ruler_rmse": mean(rmse(asked, frames["ruler"])), "flow_error": mean(frames.get("flow_error"))}
 
 

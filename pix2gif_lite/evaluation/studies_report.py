@@ -167,7 +167,8 @@ def steps_table(rows: Rows) -> str:
 def two_table(two: Mapping[str, Any]) -> str:
     """Markdown: one subject, a still companion, two that act."""
     gaps = ((GAP[0], "gap_db"), ("the same, moving region", "moving_gap_db"))
-    columns = [(heading, key, None) for heading, key in gaps] + [PSNR, PEARSON, RMSE, ("the ruler's RMSE, px", "ruler_rmse", 2)]
+    columns = [(heading, key, None) for heading, key in gaps] + [PSNR, PEARSON, RMSE, ("E/D's RMSE, px", "ceiling_rmse", 2)]
+    columns += [("the ruler's RMSE, px", "ruler_rmse", 2), ("error of F, px", "flow_error", 2)]
     return _table("scenes", [(name, two[kind]) for kind, name in KIND_NAMES.items()], columns)
 
 

@@ -32,7 +32,7 @@ def standard_error(values: Tensor) -> float | None:
 
 
 def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The sections fidelity, coherency, ruler, flow, stillness, flicker and by_motion, from `measure`'s columns."""
+    """The sections fidelity, coherency, ceiling, ruler, flow, stillness, flicker and by_motion, from `measure`'s columns."""
     asked = frames["asked"]
     likeness = {name: mean(value) for name, value in frames.items() if name.endswith(("psnr", "ssim"))}
     fast = asked[0] >= FAST
@@ -47,6 +47,7 @@ def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "fidelity": likeness,
         "coherency": coherency(asked, frames["measured"]),
+        "ceiling": coherency(asked, frames["ceiling_measured"]),
         "ruler": coherency(asked, frames["ruler"]) | {"median_error": float((frames["ruler"] - asked).abs().median())},
         "flow": {
             "end_point_error": mean(frames.get("flow_error")),  # F's own
@@ -92,8 +93,8 @@ def brief(frames: Mapping[str, Tensor]) -> dict[str, Any]:
 def summarise_actions(scenes: Sequence[Scene], frames: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """The section by_action, from `measure`'s columns: scenes with one actor by its action, those with two together.
 
-    Of each: scenes; gap_db, moving_gap_db, still_gap_db (below E/D alone); rmse of motion, flow_error (None without a warp),
-    px at 256 x 256.
+    Of each: scenes; gap_db, moving_gap_db, still_gap_db (below E/D alone); rmse of motion, ceiling_rmse of the exact frames
+    through E and D, flow_error (None without a warp), px at 256 x 256.
     """
     names = [str(scene.actors[0].action) if len(scene.actors) == 1 else "two subjects" for scene in scenes]
     found = {}
@@ -101,8 +102,8 @@ def summarise_actions(scenes: Sequence[Scene], frames: Mapping[str, Tensor]) -> 
         some = [k for k, other in enumerate(names) if other == name]
         part = {key: values[some] for key, values in frames.items()}
         gaps = {r + "gap_db": mean(part[f"ceiling_{r}psnr"] - part[r + "psnr"]) for r in ("", "moving_", "still_")}
-        motion = {"rmse": mean(rmse(part["asked"], part["measured"])), "flow_error": mean(part.get("flow_error"))}
-        found[name] = {"scenes": len(some), **gaps, **motion}
+        errors = {k + "rmse": mean(rmse(part["asked"], part[k + "measured"])) for k in ("", "ceiling_")}
+        found[name] = {"scenes": len(some), **gaps, **errors, "flow_error": mean(part.get("flow_error"))}
     return found
 
 
