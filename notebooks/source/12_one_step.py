@@ -144,7 +144,7 @@ Embedded(bar_chart(bars, "ms", "What a frame is made of"), alt="Floor and measur
 # **Cheaper calls.** The same weights and the same sums with fewer detours. Channels last: each cell's numbers lie side by side, as a
 # convolution reads them. The short way (`pix2gif_lite/fast/`): plain functions on the modules' weights, which are laid out once as the
 # processor wants them, and of FNet only what the motion changes. bfloat16 where the processor multiplies in it. And `torch.compile`,
-# which writes one program out of many operations: it is quick, once it is ready (`PIX2GIF_COMPILE=0` leaves it out).
+# which writes one program out of many operations, and takes its time for that (`PIX2GIF_COMPILE=0` leaves it out).
 
 # %%
 import copy
@@ -201,8 +201,8 @@ with torch.no_grad():
             print(f"{name:14} {way:20} {ready:14.2f} {ms:7.1f} {apart[name, way]:12.1e}")
 
 # %% [markdown]
-# The short way is what the pipeline and the slider take. On some processors eight-bit products are faster still. A convolution as D
-# has ten of, in float32 and with everything rounded to 255 steps, costs half the time, and an error that ten of them add up:
+# The short way is what the pipeline and the slider take. Eight-bit products can be faster still. Below, a convolution as D has ten of,
+# in float32 and with everything rounded to 255 steps. The error of one is small, and ten of them add up:
 
 # %%
 import warnings
