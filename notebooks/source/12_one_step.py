@@ -178,8 +178,6 @@ calls = {
 direct, decoder = DirectUNet(unet, fixed=True), DirectDecoder(pipe.vae)
 calls["UNet"]["short way"] = lambda: predicted(direct)
 calls["decode"]["short way"] = lambda: decoder.decode(latent).sample
-
-# %%
 if can_lay(torch.bfloat16):
     rounded, coarse = DirectUNet(unet, fixed=True, inside=torch.bfloat16), DirectDecoder(pipe.vae, torch.bfloat16)
     calls["UNet"]["short way, bfloat16"] = lambda: predicted(rounded)
@@ -201,33 +199,8 @@ with torch.no_grad():
             print(f"{name:14} {way:20} {ready:14.2f} {ms:7.1f} {apart[name, way]:12.1e}")
 
 # %% [markdown]
-# The short way is what the pipeline and the slider take. Eight-bit products can be faster still. Below, a convolution as D has ten of,
-# in float32 and with everything rounded to 255 steps. The error of one is small, and ten of them add up:
-
-# %%
-import warnings
-
-warnings.filterwarnings("ignore", message=".*quantiz.*")  # torch moves these functions to torchao
-conv, cells = (
-    pipe.vae.decoder.mid_block.resnets[0].conv1,
-    torch.randn(1, 96, 32, 32, generator=torch.Generator().manual_seed(1)),
-)
-with torch.no_grad():
-    exactly, step = conv(cells), float(cells.abs().max()) / 127
-    scales = conv.weight.abs().amax((1, 2, 3)) / 127
-    weight = torch.quantize_per_channel(conv.weight, scales, torch.zeros(len(scales), dtype=torch.long), 0, torch.qint8)
-    ready = torch.ops.quantized.conv2d_prepack(weight, conv.bias, [1, 1], [1, 1], [1, 1], 1)
-    out = float(exactly.abs().max()) / 127
-
-    def eight_bits():
-        rounded = torch.quantize_per_tensor(cells, step, 128, torch.quint8)
-        return torch.ops.quantized.conv2d(rounded, ready, out, 128).dequantize()
-
-    error = float((eight_bits() - exactly).std() / exactly.std())
-    times = {kind: 1000 * min(seconds_of(run, 20)) for kind, run in (("float32", lambda: conv(cells)), ("8 bits", eight_bits))}
-print(f"{times['float32']:.2f} ms in float32, {times['8 bits']:.2f} in 8 bits, error {error:.1%} of what comes out")
-
-# %% [markdown]
+# The short way is what the pipeline and the slider take.
+#
 # **Fewer predictions.** Guidance (notebook 08) is a sum of three predictions, with nothing, with the picture, with picture and text. So
 # it costs three times the UNet at every step. The counter agrees: what one more step adds, in calls of the UNet.
 
@@ -475,7 +448,9 @@ Embedded(sheet.quantize(256), alt="The same frames by the teacher in many steps 
 # `Live` is what the studio of notebook 00 asks while a slider is dragged: it keeps what two moves have in common (the encoded picture,
 # the encoded texts), so a move costs one flow, one warp, the UNet's steps, one decoding and a PNG. Drag **motion**: what you see is the
 # model's own frame, made in the milliseconds that stand below it; the other frames follow when you let go. A slider may move faster
-# than frames come. Then the newest place waits, and those between are never made.
+# than frames come. Then the newest place waits, and those between are never made. Below the slider a program moves it; then come the
+# milliseconds of each move without widgets, arguments to PNG, for each number of steps. (They are those of the machine that ran this
+# notebook last; the README has the benchmark, and the processor it ran on.)
 
 # %%
 from pix2gif_lite.sliders.studio import Studio
@@ -486,6 +461,8 @@ studio = GifStudio(Studio(fast))
 studio
 
 # %%
+from pix2gif_lite.live import Live
+
 asked, glimpses = [4, 6, 9, 12, 15, 16], []
 look_at = studio.compute.glimpse
 studio.compute.glimpse = lambda request: glimpses.append(max(request.motions)) or look_at(request)
@@ -495,14 +472,6 @@ for value in asked:  # as fast as a program can, faster than any hand
 gif = studio.wait().made
 print(f"the slider stood at {asked}, frames were made at {[f'{g:g}' for g in glimpses]}")
 print(f"the GIF is of m = {gif.top[0]:g}, measured {gif.top[1]:.1f} px; threads left to do something: {studio.worker.busy}")
-Embedded(gif.gif, gif.sheet, alt="The GIF after the slider came to rest")
-
-# %% [markdown]
-# The same without widgets: the milliseconds of each move, arguments to PNG, for each number of steps. (They are those of the machine
-# that ran this notebook last; the README has the benchmark, and the processor it ran on.)
-
-# %%
-from pix2gif_lite.live import Live
 
 name = studio.picture.value
 image, caption, moves, shots = studio.compute.pictures[name], studio.compute.captions[name], (4, 8, 12, 16), {}
@@ -517,7 +486,8 @@ for weights, steps in ((fast, fast.config.distilled_steps[0]), (fast, fast.confi
 live = Live(fast)
 seen = [live.frame(image, caption, value) for value in moves]
 chart = bar_chart(shots, "ms a move", "The slider, arguments to PNG")
-Embedded(chart, contact_sheet([seen], None, [f"m = {v}" for v in moves], 112).quantize(256), alt="Milliseconds a move; frames")
+sheet = contact_sheet([seen], None, [f"m = {v}" for v in moves], 112).quantize(256)
+Embedded(gif.gif, gif.sheet, chart, sheet, alt="The GIF after the slider came to rest; milliseconds a move; frames")
 
 # %% [markdown]
 # ## Where it fails
