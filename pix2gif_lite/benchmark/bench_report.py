@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.report import look_up, reached
@@ -61,11 +61,11 @@ def generation_table(rows: list[Mapping[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         seconds = row["note"] if row["seconds"] is None else f"{row['seconds']:.3f}" + " *" * bool(row["extrapolated"])
-        psnr = _number(row["psnr"], 2) + (f" at {row['quality_steps']} steps" if _fewer(row) else "")
+        psnr = number(row["psnr"], 2) + (f" at {row['quality_steps']} steps" if _fewer(row) else "")
         share = "-" if row["share"] is None else f"{row['share']:.0%}"
-        count = _number(row["operations"] and row["operations"] / 1e9, 1)
+        count = number(row["operations"] and row["operations"] / 1e9, 1)
         cells = [row["label"], str(row["steps"]), str(row["predictions"]), seconds, count, share, psnr]
-        cells += [_number(row["moving_psnr"], 2), _number(row["pearson"], 4), _number(row["rmse"], 2)]
+        cells += [number(row["moving_psnr"], 2), number(row["pearson"], 4), number(row["rmse"], 2)]
         lines.append(cells)
     return markdown_table(HEADINGS, lines, ["---", *["--:"] * (len(HEADINGS) - 1)])
 
@@ -85,6 +85,12 @@ def felt_table(results: Mapping[str, Any]) -> list[str]:
     return markdown_table(("", "figure", "target", ""), lines, ("---", "--:", "--:", "---"))
 
 
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the rows that were timed say of themselves, a sentence each, once."""
+    notes = dict.fromkeys(row["note"] for row in rows if row["seconds"] is not None and row["note"])
+    return [f"{note[0].upper()}{note[1:]}." for note in notes]
+
+
 def _notes(results: Mapping[str, Any]) -> list[str]:
     """What the tables leave out, a line each."""
     rows, lines = results["rows"], []
@@ -93,8 +99,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
             f"\\* not run to the end: a straight line through runs of {short[0]} and {short[1]} steps. A figure of the second"
             " table with this mark rests on such rows, or on their quality at fewer steps."
         )
-    for note in dict.fromkeys(row["note"] for row in rows if row["seconds"] is not None and row["note"]):
-        lines.append(f"{note[0].upper()}{note[1:]}.")
+    lines += remarks(rows)
     count = results["made"]["scenes"]
     scenes = f"{count} scene{'s' * (count != 1)}"
     repeats = sorted({row["repeats"] for row in rows if row["repeats"]})
@@ -111,7 +116,8 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     return [line for each in lines for line in (each, "")][:-1]
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A figure as both tables show it; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

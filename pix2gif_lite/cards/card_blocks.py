@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..benchmark.bench_report import felt_table
+from ..benchmark.bench_report import felt_table, number, remarks
 from ..evaluation.ablation_claims import verdicts as claims
 from ..evaluation.ablation_report import notes, own_table
 from ..evaluation.ablation_report import table as ablation_table
@@ -64,11 +64,8 @@ def by_action(sources: Sources) -> str:
     if not (found := sources.results.get("by_action")):
         return f"{NOT_YET}: results.json does not tell actions apart."
     rows = sorted(found.items(), key=lambda item: -item[1]["gap_db"])
-    cells = [
-        [name, str(row["scenes"]), *(_minus(row[key]) or "-" for key in ("gap_db", "moving_gap_db", "still_gap_db"))]
-        + [_minus(row[key]) or "-" for key in ("rmse", "ceiling_rmse", "flow_error")]
-        for name, row in rows
-    ]
+    keys = ("gap_db", "moving_gap_db", "still_gap_db", "rmse", "ceiling_rmse", "flow_error")
+    cells = [[name, str(row["scenes"]), *(number(row[key], 2) for key in keys)] for name, row in rows]
     head = ["action", "scenes", "below E/D alone, dB", "moving region", "still region", "RMSE a GIF, px"]
     head += ["E/D's RMSE, px", "error of F, px"]
     return _markdown(head, cells)
@@ -90,11 +87,6 @@ def pairs(sources: Sources) -> str:
     if not section or "by_pair" not in section:  # one of before pairs were compared so
         return f"{NOT_YET}: results.json does not compare pairs with their own subjects."
     return pairs_markdown(section)
-
-
-def zero_shot(sources: Sources) -> str:
-    """Table 1's layout: the paper's rows, and ours, which need folders of videos that are not here."""
-    return zero_shot_table([])
 
 
 def studies(sources: Sources) -> str:
@@ -126,26 +118,23 @@ def speed(sources: Sources) -> str:
         return f"{NOT_YET}: no bench.json lies beside the weights."
     head = ["way to make the GIF", "steps", "predictions a step", "s a GIF", "times as fast", "G operations", "of the machine"]
     head += ["PSNR, dB", "Pearson a GIF", "RMSE a GIF, px"]
-    rows, marked, notes = [], False, {}
+    rows, marked = [], False
     for row in (row for row in bench["rows"] if row["seconds"] is not None):
         short = bool(row["extrapolated"]) or row["quality_steps"] not in (None, row["steps"])
         times = f"{bench['reference_s'] / row['seconds']:.3g}"
-        work = ["-" if not row["operations"] else f"{row['operations'] / 1e9:.0f}"]
+        work = [number(row["operations"] and row["operations"] / 1e9, 0)]
         work += ["-" if row["share"] is None else f"{row['share']:.0%}"]
-        figures = [_minus(row["psnr"]) or "-", "-" if row["pearson"] is None else f"{row['pearson']:.4f}"]
-        figures += [_minus(row["rmse"]) or "-"]
+        figures = [number(row["psnr"], 2), number(row["pearson"], 4), number(row["rmse"], 2)]
         label = row["label"] + " *" * short
         rows.append([label, str(row["steps"]), str(row["predictions"]), f"{row['seconds']:.3g}", times, *work, *figures])
         marked |= short
-        if row["note"]:
-            notes[f" {row['note'][0].upper()}{row['note'][1:]}."] = None
     made, star = bench["made"], " A star: worked out from fewer steps." if marked else ""
     sittings = f" in {bench['sittings']} sittings" if bench["sittings"] > 1 else ""
     told = (
         f"{len(made['motions'])} frames at {made['size']} px, written to a GIF file. Quality: {made['scenes']} `test` scenes."
         f" `{made['command']}`, {made['date']}, {made['machine']}, commit {made['commit']}, {bench['seconds']:.0f} s{sittings}."
         " A multiply-add is two operations; their share is of the rate of a float32 matrix product,"
-        f" {bench['matrix_rate'] / 1e9:.0f} G a second.{''.join(notes)}{star}"
+        f" {bench['matrix_rate'] / 1e9:.0f} G a second.{''.join(f' {each}' for each in remarks(bench['rows']))}{star}"
     )
     return "\n\n".join([_markdown(head, rows), told, "\n".join(felt_table(bench))])
 
@@ -157,7 +146,7 @@ BLOCKS: dict[str, Callable[[Sources], str]] = {
     "by-motion": by_motion,
     "by-action": by_action,
     "by-move": by_move,
-    "zero-shot": zero_shot,
+    "zero-shot": lambda sources: zero_shot_table([]),  # the paper's rows: ours need videos that are not here
     "pairs": pairs,
     "studies": studies,
     "ablation": ablation,

@@ -166,7 +166,8 @@ def _one(preset: Preset, seed: int, folder: Path, budget: Budget, start: Any, la
     """One run: trained, or trained on, or found trained; then measured at every s_I."""
     rates = {name: getattr(budget, name) for name in ("batch_size", "learning_rate", "warmup_steps", "scenes")}
     resume = bool(checkpoints(folder / CHECKPOINTS))
-    began, made = time.perf_counter(), {name: made_here()[name] for name in ("date", "machine", "commit")}
+    began, here = time.perf_counter(), made_here()
+    made = {name: here[name] for name in ("date", "machine", "commit")}
     options = {"latents": latents, "data_seed": 0, "checkpoint_every": CHECKPOINT_EVERY, "progress_bar": False, **rates}
     steps, summary = budget.samples // budget.batch_size, {}
     if (folder / SUMMARY_FILE).is_file() and (folder / INDEX).is_file():  # the index is saved last
