@@ -96,9 +96,11 @@ def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1, hold: Hold | None = Non
         normal = normal + rigid * SHAPE.to(flow.device)
     wanted = (moved[:, :, :, None] * phi[:, :, None]).sum(-1).view(B, K, 12)
     a, b, c, d, e, f = torch.linalg.solve(normal, wanted).view(B, K, 2, 6, 1).unbind(3)  # each (B, K, 2, 1)
-    # 4. At every place: a + b u + c v + d u^2 + e u v + f v^2.
-    u, v = ((grid.flatten(1) - middle) / spread).clamp(-REACH, REACH)[:, :, :, None].unbind(2)  # (B, K, 1, H W)
-    return (a + u * (b + d * u + e * v) + v * (c + f * v)).view(B, K, 2, H, W)
+    # 4. At every place: a + b u + c v + d u^2 + e u v + f v^2; u is the same down a column, v along a row.
+    x, y = ((at - middle[:, :, k, None]) / spread for k, at in enumerate((grid[0, 0], grid[1, :, 0])))  # (B, K, 1, W or H)
+    u, v = x.clamp(-REACH, REACH)[:, :, :, None], y.clamp(-REACH, REACH)[..., None]
+    a, b, c, d, e, f = (each[..., None] for each in (a, b, c, d, e, f))  # (B, K, 2, 1, 1)
+    return (a + v * (c + f * v)) + u * (b + e * v + d * u)
 
 
 class Bodies(nn.Module):

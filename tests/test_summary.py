@@ -19,7 +19,7 @@ def test_the_summary_of_known_columns():
     frames = {"asked": asked, "measured": asked + 1, "ruler": asked.double(), "flow_error": asked * 0 + 0.5}
     frames["ceiling_measured"] = asked - 0.5
     frames |= {"measured_flow_error": asked * 0 + 0.75, "ruler_flow_error": asked * 0 + 0.25}
-    levels = {"": 30.0, "ceiling_": 31.0, "copy_": 20.0, "warp_": 28.0}
+    levels = {"": 30.0, "ceiling_": 31.0, "copy_": 20.0, "warp_": 28.0, "detail_": 33.5}
     for prefix, level in levels.items():
         frames |= {prefix + "psnr": asked * 0 + level, prefix + "moving_psnr": level - asked}
         frames[prefix + "still_psnr"] = asked * 0 + 40
@@ -34,9 +34,11 @@ def test_the_summary_of_known_columns():
     assert found["fidelity"]["gap_db"] == pytest.approx(1) and found["fidelity"]["moving_gain_db"] == pytest.approx(5)
     assert found["fidelity"]["still_gap_db"] == 0 and found["fidelity"]["warp_psnr"] == 28
     assert found["fidelity"]["warp_gap_db"] == 3 == found["fidelity"]["warp_moving_gap_db"]
-    assert found["fidelity"]["warp_still_gap_db"] == 0
-    unwarped = summary.summarise({name: v for name, v in frames.items() if not name.startswith("warp_")})["fidelity"]
-    assert unwarped["warp_gap_db"] is None and "warp_psnr" not in unwarped
+    assert found["fidelity"]["warp_still_gap_db"] == 0 == found["fidelity"]["detail_still_gap_db"]
+    assert found["fidelity"]["detail_gap_db"] == found["fidelity"]["detail_moving_gap_db"] == -2.5
+    warped = ("warp_", "detail_")
+    unwarped = summary.summarise({name: v for name, v in frames.items() if not name.startswith(warped)})["fidelity"]
+    assert unwarped["warp_gap_db"] is unwarped["detail_gap_db"] is None and "warp_psnr" not in unwarped
     assert found["fidelity"]["seen_gap_db"] == pytest.approx(1) and found["fidelity"]["seen_gain_db"] == pytest.approx(10)
     assert found["by_motion"]["8"]["seen_psnr"] == 34 and found["by_motion"]["8"]["copy_seen_psnr"] == 24
     assert found["coherency"]["pearson"] == pytest.approx(1) and found["coherency"]["rmse"] == pytest.approx(1)

@@ -40,8 +40,9 @@ def summarise(frames: Mapping[str, Tensor]) -> dict[str, Any]:
         ours, ceiling, copy = (frames[f"{which}{region}psnr"] for which in ("", "ceiling_", "copy_"))
         likeness[region + "gap_db"] = mean(ceiling - ours)
         likeness[region + "gain_db"] = mean((ours - copy)[:, fast])
-        warped = frames.get(f"warp_{region}psnr")  # not there for the variants without a warp
-        likeness[f"warp_{region}gap_db"] = None if warped is None else mean(ceiling - warped)
+        for which in ("warp_", "detail_"):  # not there for the variants without a warp
+            other = frames.get(f"{which}{region}psnr")
+            likeness[f"{which}{region}gap_db"] = None if other is None else mean(ceiling - other)
     kept = [f"{which}{region}psnr" for region in ("", "moving_", "seen_") for which in ("", "ceiling_", "copy_")]
     kept += ["measured", "ruler"]
     return {
