@@ -128,6 +128,26 @@ def test_what_it_does_not_know_goes_diffusers_way(unet, ways):
         assert DirectUNet(unet).can_predict(x)
 
 
+def test_a_compiled_unet_runs_what_it_was_compiled_to(unet, ways):
+    x, t, c = given(unet, 2, (16, 16), TINY.text_width)
+    _, expected = both(unet, x, t, c)
+    assert len(ways) == 1
+    ran = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]):
+        return lambda *inputs: ran.append(1) or graph.forward(*inputs)
+
+    unet.compile(backend=backend)  # as users of diffusers do, with a GPU's kernels
+    direct = DirectUNet(unet)
+    with torch.no_grad():
+        first, second = (direct(x, t, c)[0] for _ in range(2))
+    assert len(ways) == 1 and len(ran) >= 2 and torch.equal(first, second)
+    torch.testing.assert_close(first, expected, rtol=1e-5, atol=1e-5)
+    unet._compiled_call_impl = None
+    both(unet, x, t, c)
+    assert len(ways) == 2
+
+
 @pytest.mark.parametrize("preset", [TINY, PRESETS["lite"]], ids=["tiny", "lite"])
 def test_fixed_weights_give_the_same_and_in_bfloat16_nearly(ways, preset):
     torch.manual_seed(0)

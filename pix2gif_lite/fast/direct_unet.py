@@ -21,7 +21,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from operator import contains, itemgetter
+from operator import attrgetter, contains, itemgetter
 from typing import Any
 
 import torch
@@ -62,13 +62,15 @@ def is_known(unet: nn.Module) -> bool:
 
 
 def is_watched(parts: Iterable[nn.Module]) -> bool:
-    """Does somebody see or change what goes through one of them: a hook, or a forward of its own, as an offload gives it?
+    """Does somebody see or change what goes through one of them: a hook, a forward of its own, as an offload gives it, or
+    kernels that it was compiled to (`unet.compile()`)?
 
     Asked of hundreds at every prediction, so it looks where nn.Module keeps its attributes, without a line of Python for each.
     """
+    parts = [*parts]
     states = [*map(vars, parts)]
     hooked = (any(map(itemgetter(kind), states)) for kind in ("_forward_hooks", "_forward_pre_hooks"))
-    return any(hooked) or any(map(contains, states, repeat("forward")))
+    return any(hooked) or any(map(contains, states, repeat("forward"))) or any(map(attrgetter("_compiled_call_impl"), parts))
 
 
 class DirectUNet(nn.Module):

@@ -64,9 +64,9 @@ SUITS = {
     "ball": ("bounce", "roll", "fall"),
     "star": ("fall", "spin", "grow"),
     "tree": ("sway", "grow"),
-    "leaf": ("fall", "drift", "spin", "rock", "blow"),
+    "leaf": ("fall", "drift", "spin", "blow"),
     "kite": ("drift", "rise", "rock"),
-    "whale": ("swim", "bounce", "rock"),
+    "whale": ("swim", "bounce"),
 }
 MOVING_PART = {("windmill", "spin"): "blades"}
 
