@@ -95,11 +95,11 @@ def fit_bodies(flow: Tensor, weight: Tensor, r: int = 1, hold: Hold | None = Non
     if hold is not None:
         normal = normal + rigid * SHAPE.to(flow.device)
     wanted = (moved[:, :, :, None] * phi[:, :, None]).sum(-1).view(B, K, 12)
-    a, b, c, d, e, f = torch.linalg.solve(normal, wanted).view(B, K, 2, 6, 1).unbind(3)  # each (B, K, 2, 1)
+    a, b, c, d, e, f = torch.linalg.solve(normal, wanted).view(B, K, 2, 6, 1, 1).unbind(3)  # each (B, K, 2, 1, 1)
     # 4. At every place: a + b u + c v + d u^2 + e u v + f v^2; u is the same down a column, v along a row.
-    x, y = ((at - middle[:, :, k, None]) / spread for k, at in enumerate((grid[0, 0], grid[1, :, 0])))  # (B, K, 1, W or H)
-    u, v = x.clamp(-REACH, REACH)[:, :, :, None], y.clamp(-REACH, REACH)[..., None]
-    a, b, c, d, e, f = (each[..., None] for each in (a, b, c, d, e, f))  # (B, K, 2, 1, 1)
+    ways = enumerate((grid[0, 0], grid[1, :, 0]))  # (W,) and (H,)
+    u, v = (((at - middle[:, :, k, None]) / spread).clamp(-REACH, REACH) for k, at in ways)  # (B, K, 1, W), (B, K, 1, H)
+    u, v = u[:, :, :, None], v[..., None]
     return (a + v * (c + f * v)) + u * (b + e * v + d * u)
 
 
