@@ -5,7 +5,7 @@ where these corners lie and how far the fastest of them go; the source's pixels 
 
     g = m / mean length,    z_W = WNet(E(c_I), g F)
 
-and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 1.25 at most. In
+and a body that turns by 2 % too much turns back. Of what moves only the length is touched, by a factor of 2 at most. In
 training, where latents have no corners, g comes from the exact flow (`as_long_as`): the loss of z_W is then about shape and
 direction, not about the length that g corrects.
 """
@@ -25,7 +25,7 @@ from .motion import STILL, find_corners, to_gray
 from .presets import MOTION_SIZE
 from .warping import FlowPyramid, Places
 
-MOST = 1.25  # the largest factor: what asks for more was not understood
+MOST = 2.0  # the largest factor: what asks for more was not understood
 FOLLOWED = (2, 2)  # steps in which corners are followed to where they go, before each correction of the factor
 NEIGHBOURS = torch.tensor([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])  # places around one
 
@@ -101,7 +101,7 @@ def scaled(flows: FlowPyramid, g: Tensor) -> FlowPyramid:
 def as_long_as(flows: FlowPyramid, exact: Tensor) -> FlowPyramid:
     """The flows, displacements, of B samples, each in the mean as long as its exact flow (B, 2, S, S) in pixels, NaN unknown.
 
-    Over what is known to move, by a factor of 1.25 at most; as they are where nothing is. No gradient goes through the factor.
+    Over what is known to move, by a factor of 2 at most; as they are where nothing is. No gradient goes through the factor.
     """
     with torch.no_grad():
         flow, side = resized(flows.finest, *exact.shape[-2:]), exact.shape[-1]

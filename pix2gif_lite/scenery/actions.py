@@ -64,9 +64,9 @@ SUITS = {
     "ball": ("bounce", "roll", "fall"),
     "star": ("fall", "spin", "grow"),
     "tree": ("sway", "grow"),
-    "leaf": ("fall", "drift", "spin", "blow"),
+    "leaf": ("fall", "drift", "spin", "rock", "blow"),
     "kite": ("drift", "rise", "rock"),
-    "whale": ("swim", "bounce"),
+    "whale": ("swim", "bounce", "rock"),
 }
 MOVING_PART = {("windmill", "spin"): "blades"}
 
