@@ -92,7 +92,8 @@ def contents(data: Path) -> dict[str, bytes]:
 
 
 def record_times(data: Path) -> dict[str, int]:
-    return {path.stem: path.stat().st_mtime_ns for path in (data / "work").rglob("*.json")}
+    """Of the records that are there whole: one that is being written has a name with a dot before it."""
+    return {path.stem: path.stat().st_mtime_ns for path in (data / "work").rglob("[!.]*.json")}
 
 
 # ----------------------------------------------------------------------------------------------------------- what comes out
