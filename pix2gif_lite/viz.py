@@ -188,17 +188,19 @@ def requested_vs_measured(asked: Sequence[float], measured: Mapping[str, Any], o
     curve (K,). Raises ValueError if K is not the number of motions asked for.
     """
     asked = np.asarray(asked, float)
-    figure, (axis,) = _figure(1, 1, 4.6, 4.2)
+    many = len(measured) > 6  # their names would lie on their curves
+    figure, (axis,) = _figure(1, 1, 6.4 if many else 4.6, 4.2)
     axis.plot(asked, asked, color="#999999", linestyle="--", linewidth=1, label="asked")
-    for name, values in measured.items():
+    for k, (name, values) in enumerate(measured.items()):
         values = np.atleast_2d(np.asarray(values, float))
         if values.shape[1] != len(asked):
             raise ValueError(f"{name!r} has {values.shape[1]} motions, {len(asked)} were asked for: give one each.")
-        (line,) = axis.plot(asked, values.mean(0), marker="o", markersize=3, label=name)
+        style = "-" if k < 10 else ":"  # there are ten colours
+        (line,) = axis.plot(asked, values.mean(0), style, marker="o", markersize=3, label=name)
         if len(values) > 1:
             axis.fill_between(asked, *np.percentile(values, (10, 90), axis=0), color=line.get_color(), alpha=0.15)
     axis.set(xlabel="motion asked for, px at 256 x 256", ylabel="motion measured (Alg. 1)", title=title)
-    axis.legend(frameon=False)
+    figure.legend(loc="outside right center", frameon=False) if many else axis.legend(frameon=False)
     return _save(figure, out)
 
 
