@@ -185,7 +185,8 @@ def requested_vs_measured(asked: Sequence[float], measured: Mapping[str, Any], o
     """Measured motion over the motion asked for, with the line of perfect obedience, as a picture file.
 
     `measured` maps a name to (N, K) magnitudes of N GIFs, drawn as their mean and the band of the middle 80%, or to one
-    curve (K,). Raises ValueError if K is not the number of motions asked for.
+    curve (K,). More than six are named beside the curves; from the eleventh on they are dotted. Raises ValueError if K is not
+    the number of motions asked for.
     """
     asked = np.asarray(asked, float)
     many = len(measured) > 6  # their names would lie on their curves
@@ -200,7 +201,10 @@ def requested_vs_measured(asked: Sequence[float], measured: Mapping[str, Any], o
         if len(values) > 1:
             axis.fill_between(asked, *np.percentile(values, (10, 90), axis=0), color=line.get_color(), alpha=0.15)
     axis.set(xlabel="motion asked for, px at 256 x 256", ylabel="motion measured (Alg. 1)", title=title)
-    figure.legend(loc="outside right center", frameon=False) if many else axis.legend(frameon=False)
+    if many:
+        figure.legend(loc="outside right center", frameon=False)
+    else:
+        axis.legend(frameon=False)
     return _save(figure, out)
 
 

@@ -31,6 +31,12 @@ def test_asked_and_measured_motion(tmp_path):
     path = requested_vs_measured(asked, {"ours": torch.rand(5, 3) + torch.tensor(asked), "exact": asked}, tmp_path / "m.png")
     with Image.open(path) as figure:
         assert np.asarray(figure.convert("L")).std() > 1
+    many = requested_vs_measured(asked, {str(k): [k, k, k] for k in range(12)}, tmp_path / "many.png")
+    with Image.open(path) as few, Image.open(many) as figure:  # the names lie beside the curves, not on them
+        assert figure.width > few.width and figure.height == few.height
+        drawn = np.asarray(figure.convert("RGB")).reshape(-1, 3)
+    blue, orange, green = ((drawn == colour).all(1).sum() for colour in ((31, 119, 180), (255, 127, 14), (44, 160, 44)))
+    assert min(blue, orange) < 2 * green and min(blue, orange) > 1.1 * green  # twice each, the second time dotted
     with pytest.raises(ValueError, match="'ours' has 2 motions, 3 were asked"):
         requested_vs_measured(asked, {"ours": [[1, 2]]}, tmp_path / "n.png")
 
