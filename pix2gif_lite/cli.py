@@ -1,8 +1,8 @@
 """`pix2gif-lite`: the command line. Here are its exit codes and the options of generate, curate, scenes and info; those of
 train, evaluate and bench, and what all of them do, are in command_line/.
 
-Exit codes: 0 done, 1 training diverged or memory ran out, 2 bad input (one sentence on stderr, nothing written), 130 stopped
-by Ctrl-C.
+Exit codes: 0 done, 1 training diverged, memory ran out, or a compiler or another process failed, 2 bad input (one sentence on
+stderr, nothing written), 130 stopped by Ctrl-C.
 Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
@@ -21,6 +21,7 @@ from .command_line.evaluate_options import add_evaluate
 from .command_line.options import Parser, add_device, add_slider, number
 from .command_line.train_options import add_train
 from .presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN, SLIDERS
+from .reasons import Failed
 
 MOTIONS = ",".join(str(m) for m in DEMO_MOTIONS)
 OWN_WARNINGS = "Motion |The caption |The data |The perceptual "  # how those that are ours begin
@@ -153,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"Stopped. {stop}".strip(), file=sys.stderr)
         return 130
-    except (FloatingPointError, MemoryError) as error:
+    except (FloatingPointError, MemoryError, Failed) as error:
         return _refuse(error, 1)
     except (ValueError, OSError, ImportError) as error:
         return _refuse(error, 2)

@@ -16,7 +16,10 @@ def write_whole(path: Path, data: bytes) -> None:
     """All of `data` under that name, or nothing: no partial file outlives a full disk or Ctrl-C."""
     temporary = temporary_name(path)
     try:
-        temporary.write_bytes(data)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without what it names
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error

@@ -6,6 +6,7 @@ ms, rounded so that they sum to what was asked.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 import math
@@ -28,6 +29,7 @@ LOOPS = ("forward", "pingpong", "none")
 PALETTES = ("auto", "global", "frame")
 MOST_TICKS = 65_535  # a second, in an mp4
 MIN_FPS, MAX_FPS = 0.1, 50  # browsers slow down a GIF that holds a frame for less than 20 ms
+NO_PYAV = "An mp4 needs PyAV: run `pip install 'pix2gif-lite[video]'`."
 STILL_LEVELS, STILL_SHARE, PALETTE_GAIN = 4, 0.1, 1.0  # the rule of `choose_palette`: grey levels, share, dB
 PALETTE_PIXELS, MEASURED_PIXELS = 4_000_000, 200_000  # seen by the global palette and by the choice: every k-th of more
 
@@ -35,12 +37,14 @@ PALETTE_PIXELS, MEASURED_PIXELS = 4_000_000, 200_000  # seen by the global palet
 def check_output(path: str | os.PathLike) -> Path:
     """The path, if an animation can be written there; asked before any model runs.
 
-    Raises ValueError for a suffix other than .gif, .webp and .mp4 or a place that cannot be written, and
-    FileNotFoundError if the folder does not exist.
+    Raises ValueError for a suffix other than .gif, .webp and .mp4 or a place that cannot be written,
+    FileNotFoundError if the folder does not exist, and ModuleNotFoundError for an mp4 without PyAV.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise ValueError(f"Cannot tell the format of {str(path)!r}: end its name in {', '.join(OUTPUT_SUFFIXES)}.")
+    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
+        raise ModuleNotFoundError(NO_PYAV)
     if not os.path.exists(path.parent):
         raise FileNotFoundError(f"The folder {str(path.parent)!r} does not exist: create it or choose another.")
     if os.path.isdir(path):
@@ -167,7 +171,7 @@ def _encode_mp4(frames: list[Image.Image], fps: float) -> bytes:
     try:
         import av
     except ImportError as error:
-        raise ModuleNotFoundError("An mp4 needs PyAV: run `pip install 'pix2gif-lite[video]'`.") from error
+        raise ModuleNotFoundError(NO_PYAV) from error
     width, height = frames[0].size
     odd = ((0, height % 2), (0, width % 2), (0, 0))  # yuv420p needs even sides
     file = io.BytesIO()

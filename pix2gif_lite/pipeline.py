@@ -225,7 +225,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         clock, model = Clock("encode", "condition", "sample", "decode"), self.model
         cells = [side // self.vae.downsampling for side in reversed(self.work_size(source, image_size))]
         still = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
-        frames: list[Image.Image] = [still] * len(order.motions)
+        frames = [still.copy() for _ in order.motions]  # each its own: a caller may draw on one
         flow = torch.zeros(len(order.motions), 2, *(model.flow_places * side for side in cells))
         if rows := order.rows:  # else nothing moves: the picture itself, and no model
             # 1. the picture
@@ -244,6 +244,6 @@ class Pix2GifPipeline(DiffusionPipeline):
             z, F = sample_latents(order, model, E, c_T, clock, corners)
             for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
                 for k in order.same_as(row):
-                    frames[k], flow[k] = picture, f
+                    frames[k], flow[k] = picture.copy(), f
             clock.lap("decode")
         return Pix2GifOutput(frames, order.motions, flow, clock.times, source, notes)

@@ -19,6 +19,8 @@ from accelerate import PartialState
 from accelerate.utils import gather, gather_object
 from tqdm import tqdm
 
+from .reasons import Failed
+
 Piece = TypeVar("Piece")
 COUNTED_BY = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun, accelerate; mpirun's
 PATIENCE = timedelta(days=1)  # the longest that a piece may take elsewhere: torch's own limit is 10 minutes on GPUs
@@ -63,7 +65,7 @@ def share_out(
     All processes call this with the same pieces. Only the first looks at what is `done`: the others start while some of it
     is being written.
 
-    Raises what `do` raised where it did, RuntimeError in the other processes, also where a process was killed.
+    Raises what `do` raised where it did, Failed (a RuntimeError) in the other processes, also where a process was killed.
     """
     rank, count = place()
     if count == 1:
@@ -124,14 +126,12 @@ def _round(pieces: Sequence[Piece], do: Callable[[Piece], Any], rank: int, count
             raise failure
     for other, sentence in enumerate(heard):
         if sentence is not None:
-            raise RuntimeError(
-                f"Process {other} of {count} failed ({sentence}): what is done is kept, start all of them again."
-            )
+            raise Failed(f"Process {other} of {count} failed ({sentence}): what is done is kept, start all of them again.")
 
 
 def _together(collective: Callable[..., Any], *args: Any, **options: Any) -> None:
-    """A call that all processes make. RuntimeError in one sentence where one of them is gone."""
+    """A call that all processes make. Failed in one sentence where one of them is gone."""
     try:
         collective(*args, **options)
     except RuntimeError as error:  # gloo's: a connection was closed
-        raise RuntimeError("Another process of this run has ended: what is done is kept, start all again.") from error
+        raise Failed("Another process of this run has ended: what is done is kept, start all again.") from error

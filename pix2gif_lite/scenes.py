@@ -203,8 +203,13 @@ def amplitude(scene: Scene, m: float) -> float:
     return float(np.interp(m, curve.numpy(), NODES.numpy()))
 
 
-def draw(scenes: Sequence[Scene], motions: Sequence[float] | Tensor, size: int = 128, device: str = "cpu") -> Frame:
-    """Draw each scene at its motion (pixels at 256 x 256). Raises ValueError for a negative, non-finite or too large motion."""
+def draw(
+    scenes: Sequence[Scene], motions: Sequence[float] | Tensor, size: int = 128, device: torch.device | str = "cpu"
+) -> Frame:
+    """Draw each scene at its motion (pixels at 256 x 256), on a CPU or a GPU; all of `Frame` is there, too.
+
+    Raises ValueError for a negative, non-finite or too large motion.
+    """
     motions = [float(m) for m in motions]
     if len(motions) != len(scenes):
         raise ValueError(f"{len(scenes)} scenes need as many motions, got {len(motions)}.")
@@ -216,6 +221,6 @@ def draw(scenes: Sequence[Scene], motions: Sequence[float] | Tensor, size: int =
     unique = {id(scene): scene for scene in scenes}
     row = {key: len(scenes) + k for k, key in enumerate(unique)}
     picture, layers, flow = render([*scenes, *unique.values()], F.pad(amplitudes, (0, len(unique))), size)
-    rest, count = layers[[row[id(scene)] for scene in scenes]], len(scenes)
+    rest, count = layers[torch.tensor([row[id(scene)] for scene in scenes], device=device)], len(scenes)
     occluded, moving = explain(layers[:count], rest, flow[:count])
     return Frame(picture[:count].mul(2).sub_(1), flow[:count], occluded, moving)

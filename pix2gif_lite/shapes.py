@@ -93,9 +93,9 @@ def either(*shapes: Tensor) -> Tensor:
 class Deform:
     """Where the points of a batch of subjects go: u -> c + M (bend(u) - c) + t, in subject units, y down.
 
-    matrix (B, 2, 2); pivot c and shift t (B, 2); sway (B,): x moves by sway * h(y), h = 0 at the pivot's height and 1 one
-    unit above it; wave (B,): y moves by wave * sin(9 x) towards the tail. At most one of sway and wave is non-zero a subject,
-    which is what makes the inverse exact.
+    matrix (B, 2, 2); pivot c and shift t (B, 2); sway (B,): x moves by sway * h (0.35 + h), h the height above the pivot, 0
+    below it; wave (B,): y moves by wave * tail * sin(9 x), tail = 0.3 - x, 0 before it. At most one of sway and wave is
+    non-zero a subject, which is what makes the inverse exact.
     """
 
     matrix: Tensor
@@ -160,7 +160,7 @@ class Brush:
         alpha = (0.5 - distance * self.pixels).clamp_(0, 1)
         self.layers.masked_fill_(alpha > 0.5, self.layer)
         alpha = alpha[:, None]
-        self.colour.lerp_(colour.expand_as(self.colour), alpha)
+        self.colour.lerp_(colour.to(alpha.device).expand_as(self.colour), alpha)
         self.cover.lerp_(torch.ones((), device=alpha.device).expand_as(alpha), alpha)
 
     def finish(self) -> None:

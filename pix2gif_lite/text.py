@@ -137,16 +137,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, tokens: int = 
     )
 
 
+def _as_utf8(prompt: str) -> str:
+    return prompt.encode("utf-8", "replace").decode("utf-8")  # half an emoji is not UTF-8, and tokenizers refuse it
+
+
 def tokenize(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> Tensor:
     """Token ids (B, 77), int64, of the prompts, padded and cut to the tokenizer's length. `NULL_PROMPT` is allowed."""
-    clean = [prompt.encode("utf-8", "replace").decode("utf-8") for prompt in prompts]  # half an emoji is not UTF-8
-    ids = tokenizer(clean, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
+    clean, length = [_as_utf8(prompt) for prompt in prompts], tokenizer.model_max_length
+    ids = tokenizer(clean, padding="max_length", truncation=True, max_length=length)["input_ids"]
     return torch.tensor(ids, dtype=torch.int64)
 
 
 def cut_note(tokenizer: PreTrainedTokenizerFast, prompts: Iterable[str]) -> list[str]:
     """A sentence where the longest of the prompts is longer than the tokenizer allows, or nothing."""
-    length, limit = len(tokenizer(max(prompts, key=len, default=""))["input_ids"]), tokenizer.model_max_length
+    longest = _as_utf8(max(prompts, key=len, default=""))
+    length, limit = len(tokenizer(longest)["input_ids"]), tokenizer.model_max_length
     return [] if length <= limit else [f"The caption is {length} tokens long and is cut to {limit}: shorten it."]
 
 

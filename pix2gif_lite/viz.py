@@ -129,7 +129,8 @@ def heatmap(
             place(range(len(labels)), [str(label) for label in labels], fontsize=8)
     if numbers:
         for (r, c), value in np.ndenumerate(matrix):
-            paint = "black" if not diverging and shown.norm(value) > 0.6 else "white"  # viridis ends in yellow
+            red, green, blue, _ = shown.cmap(shown.norm(value))
+            paint = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"  # on what is light, and on what is not
             axis.text(c, r, f"{value:.3g}", ha="center", va="center", fontsize=8, color=paint)
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return _picture_of(figure)

@@ -48,6 +48,20 @@ def test_motion_0_alone_runs_no_model(pipe, picture):
     assert asked == []
 
 
+def test_each_frame_is_the_callers_own(pipe, picture):
+    before, out = picture.copy(), pipe(picture, CAPTION, [0, 5, 5, 0], seed=4)
+    kept = [frame.copy() for frame in out.frames]
+    out.frames[0].paste("red", (0, 0, *picture.size))
+    out.frames[1].paste("red", (0, 0, *picture.size))
+    assert picture == out.source == before
+    assert out.frames[2:] == kept[2:] and kept[1] == kept[2] != kept[3] == before
+
+
+def test_a_caption_that_is_not_utf8(pipe, picture):
+    half = pipe(picture, "a dog \ud83d", 5).frames[0]  # half an emoji, as a text box may give it while one types
+    assert difference(half, pipe(picture, "a dog ?", 5).frames[0]) == 0
+
+
 def test_a_frame_does_not_depend_on_the_others(pipe, picture):
     together = pipe(picture, CAPTION, [2, 6.5, 11, 19], sampler="euler_ancestral", seed=4).frames
     alone = pipe(picture, CAPTION, 6.5, sampler="euler_ancestral", seed=4).frames[0]

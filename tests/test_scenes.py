@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import pretend_gpu
 
 from pix2gif_lite.motion import motion_magnitudes
 from pix2gif_lite.presets import DEMO_MOTIONS, MOTION_MAX, MOTION_MIN
@@ -183,6 +184,16 @@ def test_a_batch_draws_what_each_scene_draws_alone(scenes):
         assert (alone.image[0] - batch.image[k]).abs().max() < 1e-3
         assert (alone.flow[0] - batch.flow[k]).abs().amax(0).gt(1e-3).sum() <= 4
         assert (alone.occluded[0] != batch.occluded[k]).sum() <= 4
+
+
+def test_a_gpu_draws_what_the_cpu_draws(scenes):
+    some = [*{actor.subject: scene for scene in scenes for actor in scene.actors}.values()]
+    here = draw(some, [8] * len(some), 64)
+    with pretend_gpu() as gpu:
+        there = draw(some, [8] * len(some), 64, device=gpu)
+    for name, ours, theirs in zip(here._fields, here, there, strict=True):
+        assert theirs.device.type == "cuda", name
+        assert torch.equal(theirs.held, ours), name
 
 
 @pytest.mark.parametrize("size", [32, 96, 200])

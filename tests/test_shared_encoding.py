@@ -118,7 +118,7 @@ def test_a_shard_that_fails_stops_all_and_what_is_done_is_kept(vae, weights, tmp
     assert together(failing, 2, tmp_path, weights, tmp_path, False) == [0, 0]
     (first, second) = noted(tmp_path, "end")
     assert second[0] == "OSError: the disk is full"
-    assert first[0].startswith("RuntimeError: Process 1 of 2 failed (OSError: the disk is full): what is done is kept")
+    assert first[0].startswith("Failed: Process 1 of 2 failed (OSError: the disk is full): what is done is kept")
     assert first[1] < 60
     kept = {path.name for path in (tmp_path / "latents").glob("*.safetensors")}
     assert kept == {f"train-00000{k}.safetensors" for k in (0, 2, 4, 6)}  # process 0 did not go on to its third
@@ -130,7 +130,7 @@ def test_a_shard_that_fails_stops_all_and_what_is_done_is_kept(vae, weights, tmp
 def test_a_process_that_is_killed_stops_the_others(weights, tmp_path):
     assert together(failing, 2, tmp_path, weights, tmp_path, True) == [0, -signal.SIGKILL]
     sentence, seconds = json.loads((tmp_path / "end-0.json").read_text())
-    assert sentence == "RuntimeError: Another process of this run has ended: what is done is kept, start all again."
+    assert sentence == "Failed: Another process of this run has ended: what is done is kept, start all again."
     assert seconds < 60
 
 

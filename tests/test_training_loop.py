@@ -28,6 +28,7 @@ from pix2gif_lite.learning.training_loop import fit
 from pix2gif_lite.model import Pix2GifModel
 from pix2gif_lite.presets import TINY
 from pix2gif_lite.pretrained import build_components
+from pix2gif_lite.reasons import Failed
 from pix2gif_lite.warping import FlowNet
 
 QUICK = dict(mixed_precision="no", progress_bar=False, log_every=1, cpu=True)
@@ -452,7 +453,7 @@ def test_a_compiler_that_fails_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/g++",))
     torch._dynamo.reset()
-    with pytest.raises(RuntimeError, match=r"^torch.compile failed \(.*C\+\+ compiler.*/no/such/g\+\+.*\): leave compile out"):
+    with pytest.raises(Failed, match=r"^torch.compile failed \(.*C\+\+ compiler.*/no/such/g\+\+.*\): leave compile out"):
         fit(Heavy(), Run(tmp_path / "run", 4, 0.1, steps=2, compile=True, **QUICK), {})
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2gif_lite.viz import histogram, plot_curves, requested_vs_measured
+from pix2gif_lite.viz import heatmap, histogram, plot_curves, requested_vs_measured
 
 
 def test_curves_of_a_log(tmp_path):
@@ -39,6 +39,14 @@ def test_asked_and_measured_motion(tmp_path):
     assert min(blue, orange) < 2 * green and min(blue, orange) > 1.1 * green  # twice each, the second time dotted
     with pytest.raises(ValueError, match="'ours' has 2 motions, 3 were asked"):
         requested_vs_measured(asked, {"ours": [[1, 2]]}, tmp_path / "n.png")
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, 0, 0.5, 1])
+def test_numbers_are_read_on_every_colour(value):
+    """Of a scale that ends in dark blue and dark red and is white between."""
+    how = {"limits": (-1, 1), "diverging": True}
+    plain, written = (np.asarray(heatmap([[value]], numbers=numbers, **how)).astype(int) for numbers in (False, True))
+    assert np.abs(plain - written).max() > 120  # of 255; black on the dark ends would be 97 and 103
 
 
 def test_weights_of_a_histogram_say_how_often_each_value_counts():

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import cv2
 
+from ..reasons import Failed
+
 DEATHS = 2  # workers that a job, alone with them, may kill before it is given up
 IN_HAND = 2  # jobs a worker: one it works on, one that waits for it
 CONNECTING = 10  # s: for the scheduler to answer
@@ -41,7 +43,7 @@ def over_jobs(function: Callable, jobs: Jobs, workers: int | None = None, schedu
     `scheduler`: the address of a Dask scheduler, "tcp://...", whose workers know this package and the files by the same
     paths; or "local", for a cluster of `workers` processes on this machine. The function and its arguments are pickled.
     An exception that the function raises ends it all and is raised here; so does closing the iterator. Raises ValueError
-    if there is no scheduler at the address, ModuleNotFoundError without Dask, and RuntimeError if no worker starts.
+    if there is no scheduler at the address, ModuleNotFoundError without Dask, and Failed, a RuntimeError, if no worker starts.
     """
     workers = os.cpu_count() or 1 if workers is None else workers
     if scheduler is not None:
@@ -118,7 +120,7 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
         text = 'No worker process starts: in a script, call this under `if __name__ == "__main__":`, or give workers=0.'
-        raise RuntimeError(text) from error
+        raise Failed(text) from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------- Dask

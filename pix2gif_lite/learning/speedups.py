@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from diffusers import ModelMixin
 from torch import nn
 
-from ..reasons import reason
+from ..reasons import Failed, reason
 
 
 def prepare_job(job: nn.Module, accelerator: Accelerator, gradient_checkpointing: bool = False) -> None:
@@ -55,7 +55,7 @@ def checkpoint_gradients(job: nn.Module) -> None:
 def compiled(job: nn.Module, backend: str = "inductor") -> Iterator[None]:
     """Inside, the parts that `job.heavy` lists run compiled; afterwards as before.
 
-    ValueError when the job lists none; RuntimeError in one sentence when torch or its C++ compiler fails.
+    ValueError when the job lists none; Failed, a RuntimeError, in one sentence when torch or its C++ compiler fails.
     """
     heavy = list(getattr(job, "heavy", ()))
     if not heavy:
@@ -67,9 +67,8 @@ def compiled(job: nn.Module, backend: str = "inductor") -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        raise RuntimeError(
-            f"torch.compile failed ({reason(error)}): leave compile out, or see that a C++ compiler works."
-        ) from error
+        text = f"torch.compile failed ({reason(error)}): leave compile out, or see that a C++ compiler works."
+        raise Failed(text) from error
     finally:
         for module in heavy:
             module._compiled_call_impl = None

@@ -35,7 +35,7 @@ def deform_of(actors: Sequence[Actor], amplitudes: Tensor) -> Deform:
 
 def _windows(actors: Sequence[Actor], moved: Deform, size: int) -> tuple[list[int], list[int], int]:
     """Left and top of the square patches that hold the moved actors, and the patches' common side, in pixels."""
-    edge = torch.tensor([-0.53, 0.0, 0.53])
+    edge = torch.tensor([-0.53, 0.0, 0.53], device=moved.pivot.device)
     x, y = moved.forward(edge.expand(len(actors), 3, 3), edge[:, None].expand(len(actors), 3, 3))
     facing, scale = column([a.facing for a in actors], x.device), column([a.size * size for a in actors], x.device)
     x = (x * facing * scale + column([a.x * size for a in actors], x.device)).flatten(1)
