@@ -50,7 +50,8 @@ def train_turbo(
     init            "lite", a folder or a Hub id: the teacher, sampled with the preset's s_I and s_T
     distilled_steps, teacher_steps   see `DistillationJob`
     student_channels   widths of the student's UNet, the finest first, such as (32, 64, 96): a new one, which says nothing at
-                    first, so that with a residual it starts at z_W. None: a copy of the teacher's, which starts where it is
+                    first, so that with a residual it starts at z_W; of one width it has no attention, and knows the text by z_W
+                    alone. None: a copy of the teacher's, which starts where it is
     held_out        of each set, validation members measured at every callback (0: none)
     steps, minutes  of training: it ends at whichever comes first (neither: 2000 steps)
     options         the data, see `TrainingData`, and fields of `Run`, as in `train_model`

@@ -1,8 +1,8 @@
 """The loss terms of Pix2Gif (section 3.4 of the paper), each a pure function that returns one number.
 
-    L_T = L_LDM + lambda_P L_P (+ lambda_W L_W + lambda_F L_F + lambda_O L_O + lambda_S L_S)      Eq. 8
+    L_T = L'_LDM + lambda_P L_P (+ lambda_W L_W + lambda_F L_F + lambda_O L_O + lambda_S L_S)      Eq. 8
 
-    diffusion    L_LDM   || target - prediction ||^2, target = eps or v    Eq. 3
+    diffusion    L'_LDM  || target - prediction ||^2, target = eps or v    Eq. 3
     perceptual   L_P     sum_k lambda_k || phi_k(a) - phi_k(z_W) ||^2      Eq. 7; a = E(c_I) (the paper) or the target
     warp         L_W     | z_W - target latent |                           ours: it is what makes the flow right
     flow         L_F     | F - exact flow |                                ours: where the data know it, as drawn scenes do
@@ -37,7 +37,7 @@ TIMEOUT = 30.0  # seconds that a server may say nothing while VGG19's weights ar
 
 
 def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
-    """L_LDM of Eq. 3: mean squared error of the UNet's prediction against eps or v, both (B, C, h, w).
+    """L'_LDM of Eq. 3: mean squared error of the UNet's prediction against eps or v, both (B, C, h, w).
 
     `weight` (B, 1, 1, 1): how much each sample's noise level counts; Eq. 3 has none.
     """

@@ -51,7 +51,10 @@ def unet_in_channels(variant: str, latent_channels: int = 4) -> int:
 
 
 def build_unet(preset: Preset) -> UNet2DConditionModel:
-    """eps_theta of Eq. 3: diffusers' UNet with the preset's sizes, random weights."""
+    """eps_theta of Eq. 3: diffusers' UNet with the preset's sizes, random weights.
+
+    Of a single width it has no middle: attention over all cells of the latent would take longer than the rest together.
+    """
     levels = tuple(zip(preset.unet_channels, preset.unet_attention, strict=True))
     return UNet2DConditionModel(
         sample_size=preset.latent_size,
@@ -60,6 +63,7 @@ def build_unet(preset: Preset) -> UNet2DConditionModel:
         block_out_channels=preset.unet_channels,
         down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for _, a in levels),
         up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for _, a in reversed(levels)),
+        mid_block_type="UNetMidBlock2DCrossAttn" if len(levels) > 1 else None,
         layers_per_block=preset.unet_layers,
         norm_num_groups=preset.unet_norm_groups,
         cross_attention_dim=preset.text_width,

@@ -246,8 +246,8 @@ Embedded(
 # %% [markdown]
 # ## Where it fails
 # **Motion in words only.** `keep_motion=False` sets $c_M = 0$; the number stays in the prompt. Then the opposite: the vector, and a caption
-# without a number. Full frames this time, sampled as the pipeline does; asked against measured, mean of two scenes. On the dashed line
-# a GIF does what was asked.
+# without a number. Full frames this time, sampled as the pipeline does, but without its correction of the length of $F$ (notebook 04); asked against
+# measured, mean of two scenes. On the dashed line a GIF does what was asked.
 
 # %%
 from pix2gif_lite.diffusion import alphas_cumprod, sigmas_for
@@ -301,28 +301,28 @@ Embedded(picture.quantize(256), alt="Exact frames, and frames by word and vector
 #
 # Be careful with the conclusion. This is a model trained with both and then deafened on one ear: when lite's training drops $c_M$, the
 # number is left out of the prompt, too (`learning/model_job.py`), so it never met the word alone. The paper trained a model on words only
-# (Pix2Gif-Base). Its Table 2, at $s_I = 1.8$: L2 between asked and measured motion 5.6 for Base against 2.9 for the full model;
+# (Pix2Gif-Base, which has no warp and no $L_P$ either). Its Table 2, at $s_I = 1.8$: L2 between asked and measured motion 5.6 for Base against 2.9 for the full model;
 # Pearson 0.992 and 0.997. Words give the right order and the wrong distances.
 
 # %% [markdown]
 # ## Exercises
-# **1.** One row between 0 and 20 lies outside the paper's data, in which $m$ is 0 or from 2 to 20; lite trains it all the same. Which? And
-# does it stand apart from the rows beside it?
+# **1.** In the paper's data $m$ is from 2 to 20. Lite trains two more rows of the table. Name one of them. Does it stand apart from the rows
+# beside it?
 
 # %%
 answer = 20  # edit
-outside_range = set(range(21)) - {0, *range(2, 21)}
+outside_range = set(range(21)) - set(range(2, 21))
 beside = [k for k in (answer - 1, answer + 1) if 0 <= k <= 20]
 print(f"cosine of row {answer} with the rows beside it:", *[f"{float(similar[answer, k]):.2f}" for k in beside])
-print("Right." if answer in outside_range else "Not yet: which integer is neither 0 nor in 2 .. 20?")
+print("Right." if answer in outside_range else "Not yet: which integers up to 20 are not in 2 .. 20?")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 1. The data keeps motions of 2 to 20 px (section 3.1), and a few pictures that stand still, 0. m = 1 is no part
-# of that, and the pipeline warns of it. Lite's training adds frames of m = 1 (`SMALL_SHARE` in `data/latent_cache.py`), else row 1 would still
-# be as it was initialised, and 0.5 or 1.5 would lie beside noise. So it resembles row 2; the row that stands apart is 0, a picture that
-# does not move. The rows from 21 up are as they were initialised.
+# 0 or 1. The paper's data keeps motions of 2 to 20 px (section 3.1). Lite's training adds pictures that stand still, m = 0, and frames of
+# m = 1 (`STILL_SHARE` and `SMALL_SHARE` in `data/latent_cache.py`), else rows 0 and 1 would still be as they were initialised, and 0.5 or
+# 1.5 would lie beside noise. Row 1 resembles row 2; the row that stands apart is 0, a picture that does not move. The rows from 21 up are
+# as they were initialised.
 # </details>
 #
 # **2.** The pipeline takes fractions: `motion=[2.5]`. Write the vector it uses, from rows of `table`.

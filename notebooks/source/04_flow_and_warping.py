@@ -548,10 +548,10 @@ show(unmoved, sheet, chart, alt="A flow of zero in both modes; copies made by bo
 # background behind the bird does not move, so its flow is zero. But at that place the source shows the bird. Backward warping looks
 # there all the same, and drags a ghost into what was uncovered. `Frame.occluded` says where (magenta).
 #
-# The second row is the shipped model at the same m. FlowNet was never asked for the *true* flow, only for one whose $z_W$ is near the
-# right latent. So around the bird it may bend the flow and fetch clean sky from beside it. That hides most of the ghost, and it is
-# why F spreads beyond the bird's outline in the slider above. What is left is for the UNet, which sees
-# $[z_t, E(c_I), z_W]$; the last two lines of the table say what it adds here, or spoils.
+# The second row is the shipped model at the same m. For the *true* flow $L_F$ (notebook 05) asks only where something moves; around the
+# bird F is to go on as it does inside, and beyond that to do whatever brings $z_W$ near the right latent. So it may bend, and fetch
+# clean sky from beside the bird. That hides most of the ghost, and it is why F spreads beyond the bird's outline in the slider above.
+# What is left is for the UNet, which sees $[z_t, E(c_I), z_W]$; the last two lines of the table say what it adds here, or spoils.
 
 # %%
 from pix2gif_lite.canvas import to_tensor
@@ -561,9 +561,11 @@ late = scenes[k].at(m)
 ghost = lookup.warp(rest[k], late.flow)
 magenta = torch.tensor([1.0, -1, 1]).view(1, 3, 1, 1)
 marked = torch.where(late.occluded, magenta, late.image)
+with torch.no_grad():  # as long as the corners say, as in the pipeline
+    _, z_W = model.warp(E[k], condition(k, m), calibration.corners_of(rest[k]), torch.tensor([m]))
 out = pipe(rest[k], scenes[k].caption, motion=[m], seed=0, detail=False)
 painted = to_tensor(out.frames[0])
-row, model_row = [rest[k], late.image, ghost], [marked, warped(k, m)[1], painted]
+row, model_row = [rest[k], late.image, ghost], [marked, decode(z_W), painted]
 names = ["warped by the exact flow", "D(z_W), FlowNet's flow", "with the UNet"]
 seen, hidden = (
     [float(psnr(p, late.image, where)) for p in (ghost, *model_row[1:])] for where in (~late.occluded, late.occluded)

@@ -103,8 +103,8 @@ Embedded(
 # ## The idea
 # The UNet sees a noisy latent and is asked for the noise (Eq. 3). Nothing in that sentence mentions the flow: FNet only learns through
 # what the UNet makes of $z_W$. The paper adds a term that looks at $z_W$ itself (Eq. 7), with weight $\lambda_P = 0.01$ (Eq. 8):
-# $$L_{LDM} = \lVert \epsilon - \epsilon_\theta \rVert^2 \qquad L_P = \sum_k \lambda_k \lVert \phi_k(a) - \phi_k(z_W)\rVert^2
-# \qquad L_T = L_{LDM} + \lambda_P L_P$$
+# $$L'_{LDM} = \lVert \epsilon - \epsilon_\theta \rVert^2 \qquad L_P = \sum_k \lambda_k \lVert \phi_k(a) - \phi_k(z_W)\rVert^2
+# \qquad L_T = L'_{LDM} + \lambda_P L_P$$
 # What is $a$? The abstract says the *target* frame. Eq. 7 says the *source*, $a = E(c_I)$, and so does the authors' code. Those are
 # opposite wishes: "be right" and "do not change". The `paper` preset follows Eq. 7; `lite` takes the target.
 #
@@ -116,7 +116,8 @@ Embedded(
 # here, too.
 # $$L_W = \lvert z_W - E(c_T') \rvert \qquad L_F = \lVert F - F^* \rVert_2 \qquad
 # L_O = -\log \lvert O(p + F^*) - [F^* = 0] \rvert \qquad L_S = \lvert \partial F/\partial x \rvert + \lvert \partial F/\partial y \rvert$$
-# ($[\cdot]$ is 1 where it holds, else 0.) $\phi$ is VGG19 at the paper's scale; offline it is the autoencoder's own decoder, its first blocks (`DecoderFeatures`).
+# ($[\cdot]$ is 1 where it holds, else 0.) $\phi$ is VGG19 at the paper's scale; offline it is the start of the autoencoder's own decoder
+# (`DecoderFeatures`), for lite its first convolution alone, which is linear: a block more costs a quarter of the speed.
 
 # %% tags=["nbval-check-output"]
 for name in ("paper", "lite"):
@@ -201,7 +202,7 @@ print({name: f"{float(value):.3f}" for name, value in mine.items()})
 
 # %% [markdown]
 # **Who hears which term?** A tiny model with random weights, one backward pass a term. We print which parts get a gradient. The UNet
-# and everything before it hears $L_{LDM}$; the terms on $z_W$ and $F$ reach FNet, M and the text encoder, never the UNet. (The outline's last
+# and everything before it hears $L'_{LDM}$; the terms on $z_W$ and $F$ reach FNet, M and the text encoder, never the UNet. (The outline's last
 # layer starts at 0, so in the first pass it alone hears $L_O$.)
 
 # %%
@@ -247,7 +248,8 @@ for term, who in heard.items():
 
 # %% [markdown]
 # **Noise or velocity?** The UNet can be asked for $\epsilon$ (the paper) or for $v$ (lite). Both imply an $x_0$; an error of that $x_0$
-# costs a different amount at each noise level. Per unit of squared error in $x_0$ the loss is
+# costs a different amount at each noise level. With $x_0$ the frame's latent, $t$ the level of the noise, $a_t$ what is left of $x_0$'s
+# variance at it ($z_t = \sqrt{a_t}\,x_0 + \sqrt{1-a_t}\,\epsilon$, notebook 06) and $s$ how far $x_0$ usually is from $z_W$, per unit of squared error in $x_0$ the loss is
 # $$\epsilon:\ \frac{a_t}{1-a_t} \qquad v:\ \frac{1}{1-a_t} \qquad \text{lite's weight: } \frac{a_t s^2 + 1 - a_t}{1-a_t}$$
 # $\epsilon$ hardly cares at high noise, where the motion is decided. Lite weights $v$ so that no level counts for less than 1
 # (`residual_variance` in `diffusion.py`; notebook 06 says why). The cell checks the three curves against the loss itself.
@@ -291,7 +293,7 @@ print(inspect.getsource(losses.total_loss))
 # ## Slide
 # No network is trained here. The flow of one scene *is* the parameter: it starts at zero and Adam moves it for 100 steps. What pulls it
 # to the target is $L_W$; $L_P$ is added with a weight you choose, against source or target. $L_S$ holds neighbours together: each cell alone
-# would grab whatever colour is near. In the paper $L_{LDM}$ does the pulling, through the UNet. All weights run as one batch.
+# would grab whatever colour is near. In the paper $L'_{LDM}$ does the pulling, through the UNet. All weights run as one batch.
 #
 # First compute: every setting of the slider at once.
 
@@ -459,12 +461,12 @@ print("Right." if hears(paper_like, answer)["flow_net"] else f"Not yet: FNet hea
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# `"perceptual"`. The gradient of $L_{LDM}$ passes through those zeros on its way to $z_W$, so it is zero. Against the source, the only
+# `"perceptual"`. The gradient of $L'_{LDM}$ passes through those zeros on its way to $z_W$, so it is zero. Against the source, the only
 # term that FNet hears at first asks it to stay at the identity. Lite's $L_W$ and its `residual` do not have to wait for the UNet.
 # </details>
 #
 # ## Recap
-# - $L_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$, $L_F$, $L_O$ and $L_S$ look at the warp and never touch the UNet.
+# - $L'_{LDM}$ trains everything, through the UNet; $L_P$, $L_W$, $L_F$, $L_O$ and $L_S$ look at the warp and never touch the UNet.
 # - $L_P$ against the source is a brake: at a large weight nothing moves. Against the target it pulls the same way as $L_W$.
 # - $\epsilon$, $v$ and lite's weighting ask for the same thing, at other prices for each noise level.
 #

@@ -109,7 +109,7 @@ Embedded(contact_sheet([[rest, exact, decode(z_W)]], None, ["source", "exact fra
 # Take the frame's latent, add noise of a random level t, show it to a UNet together with the source picture and the text, and ask which
 # noise it was (Eq. 3):
 # $$z_t = \sqrt{a_t}\,x_0 + \sqrt{1-a_t}\,\epsilon \qquad L'_{LDM} = \mathbb{E}\,\lVert \epsilon - \epsilon_\theta(z_t, t, E(c_I), c_T, c_M)\rVert^2$$
-# (LDM: latent diffusion model; the prime: $z_W$ is not in it yet.) Who knows the noise knows the frame: $x_0 = (z_t - \sqrt{1-a_t}\,\epsilon)/\sqrt{a_t}$. At high noise that divides by almost nothing.
+# (LDM: latent diffusion model; the prime is the paper's, for the motion that is in it; $z_W$ comes below.) Who knows the noise knows the frame: $x_0 = (z_t - \sqrt{1-a_t}\,\epsilon)/\sqrt{a_t}$. At high noise that divides by almost nothing.
 # So lite asks for the velocity $v$ instead (Salimans and Ho 2022), from which $x_0 = \sqrt{a_t}\,z_t - \sqrt{1-a_t}\,v$, with no division.
 #
 # The schedule is Stable Diffusion's: 1000 levels, $\beta$ from 0.00085 to 0.012, linear in its square root.
@@ -409,7 +409,7 @@ Embedded(contact_sheet([[mean, *made.values()]], None, ["mean of 8", *made], 112
 # Latents not scaled. The schedule counts on $x_0$ of variance near 1; what an encoder puts out has any variance it likes. Stable
 # Diffusion multiplies by 0.18215, lite by its own `scaling_factor`. Forget it, and every level has a signal-to-noise ratio
 # $$\mathrm{SNR}(t) = \frac{a_t \,\mathrm{Var}[x_0]}{1-a_t}$$
-# that is too high by the square of the factor. The histogram of $z_t$ is too wide, and the noise hides less than its level says.
+# that is too high by one over the square of the factor: 11 times for lite, 30 times for Stable Diffusion. The histogram of $z_t$ is too wide, and the noise hides less than its level says.
 #
 # Two things break. Training spends its levels on latents in which the frame is plain to see, so the UNet learns little about deciding. And
 # sampling starts from pure noise of variance 1, which a UNet trained on "t = 999" with that much picture left has never met.
@@ -471,7 +471,7 @@ answer = "z_W"  # edit: "z_W" or "z_t"
 z_t = diffusion.q_sample(x0, noise, torch.tensor([0]), AC)
 got = x0_by_hand(torch.zeros_like(z_t), z_t, z_W, AC[0], s)
 nearer = min({"z_W": z_W, "z_t": z_t}.items(), key=lambda pair: float((pair[1] - got).abs().mean()))[0]
-print("Right." if answer == nearer else "Not yet: look at the weight a_t s^2 / D as 1 - a_t goes to 0.")
+print("Right." if answer == nearer else "Not yet: look at the weight a_t s^2 / V as 1 - a_t goes to 0.")
 
 # %% [markdown]
 # <details><summary>Answer</summary>

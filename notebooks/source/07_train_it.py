@@ -82,6 +82,7 @@ print(f"memory: {psutil.virtual_memory().available / 2**30:.1f} GiB free of {psu
 # returns a picture. It stands still.
 
 # %%
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -89,6 +90,13 @@ from pix2gif_lite.presets import LITE, TINY
 
 work = tempfile.TemporaryDirectory()
 OUT = Path(work.name)
+
+
+def fresh(name):  # a folder that holds no run: cells may be run again
+    shutil.rmtree(OUT / name, ignore_errors=True)
+    return OUT / name
+
+
 if CPU:
     preset = LITE.with_changes(
         unet_channels=(16, 32, 48),
@@ -113,14 +121,14 @@ else:
 # %% [markdown]
 # ## The idea
 # Training turns one loss into many small moves. Sample a batch of pairs, noise the later frame's latent, predict, and take
-# $$\mathcal L = \mathcal L_{LDM} + \lambda_P \mathcal L_P + \lambda_W \mathcal L_W \qquad \text{(Eq. 8; } \mathcal L_W = |z_W - z_{target}| \text{ is ours)}$$
+# $$\mathcal L = \mathcal L'_{LDM} + \lambda_P \mathcal L_P + \lambda_W \mathcal L_W \qquad \text{(Eq. 8; } \mathcal L_W = |z_W - z_{target}| \text{ is ours)}$$
 # AdamW divides the mean gradient by its typical size, so each weight moves by about $\eta$ whatever its scale, and pulls matrices
 # towards zero by $\lambda = 0.01$:
 # $$\mu \leftarrow \beta_1\mu + (1-\beta_1)g \quad \nu \leftarrow \beta_2\nu + (1-\beta_2)g^2 \quad \theta \leftarrow (1-\eta\lambda)\,\theta - \eta\,\frac{\mu/(1-\beta_1^n)}{\sqrt{\nu/(1-\beta_2^n)}+\epsilon}$$
 # The last weights are noisy: they follow the last few batches. So a second copy lags behind and averages:
 # $$\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta \qquad d = \min\left(0.999, \tfrac{1+n}{10+n}\right)$$
 #
-# (Lite itself adds $L_F$ and $L_O$, notebook 05, and so does the big training below; the pocket model by hand has the three above.)
+# (Lite itself adds $L_F$ and $L_O$, notebook 05, and so does the training on a GPU below; the pocket model of a CPU has the three above.)
 #
 # **Encode once.** E is frozen. What it says about a picture never changes, so it is computed once and kept: a training step then never
 # sees a pixel. `cache_scenes` writes shards of float16 latents and an `index.json` of what made them. Below, one
@@ -149,7 +157,7 @@ else:  # the whole preset: E and D too, from random weights
     vae = load_component(OUT / "ae", "vae")
 vae.to("cpu" if CPU or not torch.cuda.is_available() else "cuda")
 began = time.perf_counter()
-cached = {"size": preset.image_size, "mixed_precision": PRECISION, "progress_bar": False, **chosen}
+cached = {"size": preset.image_size, "mixed_precision": PRECISION, "progress_bar": False, "flows": not CPU, **chosen}
 data = cache_scenes(vae, OUT / "latents", count, 4, split="train", **cached)
 val = cache_scenes(vae, OUT / "latents" / "val", 16, 2, split="val", **cached)
 vae.to("cpu")
@@ -224,7 +232,7 @@ from pix2gif_lite.learning.training_loop import Run, fit
 
 plain = {"batch_size": BATCH, "learning_rate": LR, "cpu": True, "mixed_precision": "no", "progress_bar": False}
 package = copy.deepcopy(untrained)
-summary = fit(package, Run(out=OUT / "three", steps=3, **plain), {})
+summary = fit(package, Run(out=fresh("three"), steps=3, **plain), {})
 package = {k: p.detach() for k, p in package.named_parameters() if p.requires_grad}
 torch.testing.assert_close(mine, package, rtol=1e-4, atol=1e-5)
 moved = max(float((mine[k] - p.detach()).abs().max()) for k, p in untrained.named_parameters() if k in mine)
@@ -294,7 +302,7 @@ def look(state):
 
 
 run = Run(
-    out=OUT / "model",
+    out=fresh("model"),
     steps=preset.steps,  # or
     minutes=MINUTES,  # whichever comes first
     batch_size=preset.batch_size,
@@ -406,9 +414,9 @@ def press_ctrl_c(state):
 
 
 small = plain | {"steps": 8, "batch_size": 4, "log_every": 1, "callback_every": 4}
-fit(copy.deepcopy(untrained), Run(out=OUT / "unbroken", **small), {})
+fit(copy.deepcopy(untrained), Run(out=fresh("unbroken"), **small), {})
 try:
-    fit(copy.deepcopy(untrained), Run(out=OUT / "broken", **small, callback=press_ctrl_c), {})
+    fit(copy.deepcopy(untrained), Run(out=fresh("broken"), **small, callback=press_ctrl_c), {})
 except KeyboardInterrupt as stop:
     print(str(stop).replace(str(OUT), "OUT"))
 fit(copy.deepcopy(untrained), Run(out=OUT / "broken", **small, resume=True), {})
@@ -430,7 +438,7 @@ from pix2gif_lite.presets import Slider
 
 @functools.cache
 def train_pocket(steps, factor=1):  # compute
-    mine, out = copy.deepcopy(untrained), OUT / f"pocket-{steps}-{factor}"
+    mine, out = copy.deepcopy(untrained), fresh(f"pocket-{steps}-{factor}")
     start, curve, began = mine.eval().measure()["val_loss"], [], time.perf_counter()
     budget = plain | {"steps": steps, "learning_rate": 2e-3 * factor, "mixed_precision": "auto"}
     often = 10 if steps < 40 else 20

@@ -275,7 +275,7 @@ chart = heatmap(quality, s_Is, s_Ts, "s_I", "s_T", "PSNR against the exact frame
 Embedded(chart, alt="PSNR of every picture of the sheet")
 
 # %% [markdown]
-# Scales belong to a model. The paper's 1.8 and 7.5 were found for a UNet that grew out of InstructPix2Pix; lite's defaults were measured
+# Scales belong to a model. The paper's 1.8 and 7.5 were found for a UNet that grew out of Stable Diffusion's, trained in the manner of InstructPix2Pix; lite's defaults were measured
 # on its own. With s_I = 0 the picture is heard only in $e(I,T) - e(I,0)$, in what the text changes about it, and the background is
 # lost; s_I above 1 exaggerates what the picture adds.
 

@@ -359,7 +359,8 @@ print("Right." if answer == right else "Not yet: count the frames of the way bac
 answer = motion_curve("linear", 16, 8)  # edit
 steps = [b - a for a, b in zip(answer, answer[1:], strict=False)]
 slows = all(b <= a + 1e-6 for a, b in zip(steps, steps[1:], strict=False)) and steps[-1] < steps[0] - 1e-6
-print("Right." if slows else f"Not yet: the steps are {[round(s, 1) for s in steps]}.")
+slows = slows and len(answer) == 8 and abs(answer[0]) < 1e-6 and abs(answer[-1] - 16) < 1e-6
+print("Right." if slows else f"Not yet: {len(answer)} motions, the steps between them {[round(s, 1) for s in steps]}.")
 
 # %% [markdown]
 # <details><summary>Answer</summary>

@@ -73,6 +73,7 @@ WORK = Path(kept_until_the_end.name)  # GIFs, pairs and weights of this notebook
 
 # %%
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -98,6 +99,7 @@ def swirl(picture, angle):
 
 
 def make_folder(folder):
+    shutil.rmtree(folder, ignore_errors=True)  # cells may be run again
     folder.mkdir()
     pictures = [np.asarray(to_pil(image)) for image in draw(sample_scenes(12, "train", seed=23), [0] * 12, 192).image]
     signs = [1 if k % 2 == 0 else -1 for k in range(12)]
@@ -316,6 +318,7 @@ def warp_losses(p):  # {name: (L_W, L_W of no warp at all)}
 mix = {"data": DATA, "mix": {"gifs": 0.5, "scenes": 0.5}, "scenes": 80, "targets": 2, "held_out": 0}
 STEPS = int(os.environ.get("PIX2GIF_TAUGHT_STEPS", 80))
 pace = {"steps": STEPS, "batch_size": 12, "learning_rate": 8e-4, "warmup_steps": 5, "ema_decay": 0.8}
+shutil.rmtree(WORK / "taught", ignore_errors=True)
 summary = train_model(preset, WORK / "taught", init="lite", only="warp", progress_bar=False, **mix, **pace)
 parts = {name: load_component(WORK / "taught", name) for name in ("text_encoder", "motion_embedding", "flow_net")}
 taught = Pix2GifPipeline.from_pretrained("lite", **parts)
@@ -443,6 +446,7 @@ else:
     many = {"steps": 3, "batch_size": 4, "micro_batch": 2}
 big = big.with_changes(perceptual_network="decoder", warmup_steps=20)
 small_card = {"lora_rank": 16, "cache_text": True, "gradient_checkpointing": True, "held_out": 4, "progress_bar": False}
+shutil.rmtree(WORK / "grown", ignore_errors=True)
 grown = train_model(big, WORK / "grown", init=PARENT, data=DATA, cpu=not REAL, **small_card, **many)
 real = f"real weights of {PARENT}" if REAL else "a small checkpoint of RANDOM weights: no GPU here"
 print(f"{real}; {grown['steps']} steps of {many['batch_size']} on {grown['device']}, loss {grown['loss']:.3f}")

@@ -46,7 +46,7 @@ KNOWN |= {blocks.CrossAttnUpBlock2D, Downsample2D, Upsample2D, TimestepEmbedding
 KNOWN |= {nn.Conv2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.Dropout}
 FREE = {"sample_size", "in_channels", "out_channels", "block_out_channels", "down_block_types", "up_block_types"}
 FREE |= {"layers_per_block", "norm_num_groups", "norm_eps", "cross_attention_dim", "attention_head_dim"}
-FREE |= {"transformer_layers_per_block", "flip_sin_to_cos", "freq_shift"}
+FREE |= {"transformer_layers_per_block", "flip_sin_to_cos", "freq_shift", "mid_block_type"}
 SETTINGS = inspect.signature(UNet2DConditionModel.__init__).parameters.items()
 FIXED = {name: setting.default for name, setting in SETTINGS if name not in FREE | {"self"}}  # as diffusers has them
 
@@ -145,7 +145,8 @@ def shifts(unet: Any, t: Tensor) -> list[Tensor]:
     width, emb = unet.time_proj.num_channels, unet.time_embedding
     told = unet.time_proj(t).view(len(t), width).to(emb.linear_1.weight.dtype)
     time = F.silu(linear(emb.linear_2, F.silu(linear(emb.linear_1, told))))
-    found = [part for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) for part in block.resnets]
+    every = filter(None, (*unet.down_blocks, unet.mid_block, *unet.up_blocks))  # the middle may be left out
+    found = [part for block in every for part in block.resnets]
     return [linear(part.time_emb_proj, time)[:, :, None, None] for part in found]
 
 
@@ -165,10 +166,11 @@ def predict(unet: Any, x: Tensor, shifts: Sequence[Tensor], text: Tensor) -> Ten
             x = conv(block.downsamplers[0].conv, x).to(kind)
             seen.append(x)
     # 2. middle
-    first, *others = unet.mid_block.resnets
-    x = resnet(first, x, next(by_time))
-    for attention, part in zip(unet.mid_block.attentions, others, strict=True):
-        x = resnet(part, transformer(attention, x, text), next(by_time))
+    if unet.mid_block is not None:
+        first, *others = unet.mid_block.resnets
+        x = resnet(first, x, next(by_time))
+        for attention, part in zip(unet.mid_block.attentions, others, strict=True):
+            x = resnet(part, transformer(attention, x, text), next(by_time))
     # 3. up
     for block in unet.up_blocks:
         for k, part in enumerate(block.resnets):
