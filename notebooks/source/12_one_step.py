@@ -421,7 +421,8 @@ Embedded(chart, alt="The student's distance to its teacher's end falls while it 
 # **Teacher and student.** The same scenes and noises. PSNR twice: against the exact frame, and against the frame of this teacher in 12
 # guided steps (on a CPU the student was taught by fewer). After 40 steps a decibel hardly sees the lesson; the distance in latents, above,
 # does. Against the exact frame the student loses a little: it imitates a guided teacher, and guidance costs lite decibels. `one step before` is the teacher asked for a single step without guidance,
-# where the student began. If the shipped `lite-turbo` is there, it is in the table too; its teacher was another, unguided.
+# where the student began. If the shipped `lite-turbo` is there, it is in the table too; its teacher was another, unguided,
+# and its D has half the width, which is most of what it is behind.
 
 # %%
 student = Pix2GifPipeline.from_pretrained(OUT / "turbo")
