@@ -85,7 +85,7 @@ def vae():
     return vae
 
 
-@pytest.fixture()
+@pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A local Hub that huggingface_hub is told to use, with one second for an answer and a cache of its own."""
     from huggingface_hub import constants
@@ -99,3 +99,14 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_TOKEN", "")
         yield server
+
+
+@pytest.fixture
+def no_compiler(tmp_path, monkeypatch):
+    """torch.compile without a C++ compiler, and without what it compiled before."""
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    torch._dynamo.reset()
+    with torch._inductor.config.patch({"cpp.cxx": ("/no/such/g++",)}):
+        yield

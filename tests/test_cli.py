@@ -299,13 +299,9 @@ def test_train_resume_and_use(tmp_path, generate, capsys):
     assert Pix2GifPipeline.from_pretrained("model").config.preset == "tiny"
 
 
+@pytest.mark.usefixtures("no_compiler")
 def test_a_compiler_that_fails_is_one_sentence(tmp_path, monkeypatch, capsys):
-    import torch._inductor.config
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/g++",))
-    torch._dynamo.reset()
     autoencoder = ["train", "autoencoder", "--preset", "tiny", "--photo-share", "0", "--cpu", "--out", "ae", "--steps", "2"]
     assert cli.main([*autoencoder, "--compile"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]

@@ -447,12 +447,8 @@ def test_every_job_says_what_is_heavy(model_job, vae):
     vae.requires_grad_(False)
 
 
-def test_a_compiler_that_fails_is_one_sentence(tmp_path, monkeypatch):
-    import torch._inductor.config
-
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/g++",))
-    torch._dynamo.reset()
+@pytest.mark.usefixtures("no_compiler")
+def test_a_compiler_that_fails_is_one_sentence(tmp_path):
     with pytest.raises(Failed, match=r"^torch.compile failed \(.*C\+\+ compiler.*/no/such/g\+\+.*\): leave compile out"):
         fit(Heavy(), Run(tmp_path / "run", 4, 0.1, steps=2, compile=True, **QUICK), {})
 
