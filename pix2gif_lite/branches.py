@@ -14,6 +14,7 @@ from torch import Tensor
 from .lookup import identity_grid
 from .model import Pix2GifModel
 from .sampling import Branch
+from .second_look import SecondLook
 
 
 def make_branches(
@@ -26,12 +27,14 @@ def make_branches(
     s_M: float | None = None,
     bare: Tensor | None = None,
     corners: Tensor | None = None,
+    second_look: SecondLook | None = None,
 ) -> tuple[dict[str, Branch], Tensor]:
     """The conditions of the named branches, and the flow of the last, the fullest: a displacement in its cells, float32.
 
     image_latents E(c_I) (B, 4, h, w); c_T (B, 77, w) of the prompts, null (77, w) of the empty one and bare, (77, w) or one
     for each, of the caption without its number, which is what "text" hears where motion is dropped (None: c_T); motion (B,).
-    corners (B, N, 2) of the pictures: the full branch's flow is made as long as m says at them, see calibration.py.
+    corners (B, N, 2) of the pictures: the full branch's flow is made as long as m says at them, see calibration.py. With
+    `second_look` z_W is in part E of the picture itself, wherever a branch sees the picture.
     Without `s_M` every branch has its c_M (the paper's), with it the full branch alone. The flow is 0 for variants
     without a warp and for a dropped picture.
     """
@@ -43,7 +46,8 @@ def make_branches(
         text = null if name in ("none", "image") else c_T if name == "full" or bare is None else bare.expand_as(c_T)
         c_L = model.add_motion(text, motion, None if name == "full" else keep)
         where = corners if name == "full" else None
-        F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind), where, motion)
+        again = None if name == "none" else second_look
+        F, z_W = (None, None) if kind is None else model.warp(image.to(kind), c_L.to(kind), where, motion, again)
         branches[name] = Branch(image, None if z_W is None else z_W.to(image.dtype), c_L)
     if F is None or name == "none":
         sides = [model.flow_places * side for side in image_latents.shape[-2:]]

@@ -97,7 +97,10 @@ def smaller(preset: Preset, channels: Sequence[int]) -> Preset:
 
 
 def distilled(preset: Preset, steps: Sequence[int]) -> Preset:
-    """The preset of weights distilled for these step counts: they are asked for the fewest unless told otherwise."""
+    """The preset of weights distilled for these step counts: they are asked for the fewest unless told otherwise.
+
+    Unguided, and without a second look: a student is to be quick, and learns from the latent's z_W alone.
+    """
     counts = tuple(steps)
-    unguided = {"s_I": 1.0, "s_T": 1.0, "s_M": 1.0}
+    unguided = {"s_I": 1.0, "s_T": 1.0, "s_M": 1.0, "second_look": 0.0}
     return preset.with_changes(sampler=SAMPLER, spacing=SPACING, sampling_steps=min(counts), distilled_steps=counts, **unguided)

@@ -9,7 +9,7 @@ A frame does not depend on the parts: they bound the memory, and change the resu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import AutoencoderKL
@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from .branches import make_branches
-from .canvas import add_detail, chunks, explained, resize, to_pil
+from .canvas import add_detail, chunks, explained, resize, to_pil, to_tensor
 from .fast.direct_unet import is_watched
 from .fast.kept import Kept, state_of
 from .guidance import needed_predictions
@@ -26,6 +26,7 @@ from .model import Pix2GifModel
 from .noise import FrameNoise
 from .result import Clock
 from .sampling import Callback, Denoiser, part_of, sample, start
+from .second_look import SecondLook
 from .text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 
 TEXTS_AT_ONCE = 32
@@ -58,6 +59,14 @@ class Order(NamedTuple):
         """The frames that show what frame `row` shows, itself among them."""
         alone = self.noise == "independent"
         return [row] if alone else [k for k, m in enumerate(self.motions) if m == self.motions[row]]
+
+
+def look_again(pipe: Any, source: Image.Image, image_size: int | None = None) -> SecondLook | None:
+    """The second look, by the pipeline's settings, at an upright RGB picture of its work size; None for a share of 0."""
+    if not (share := pipe.config.second_look):
+        return None
+    picture = to_tensor(source.resize(pipe.work_size(source, image_size), Image.Resampling.LANCZOS))
+    return SecondLook(pipe.vae, picture, pipe.image_scale, share)
 
 
 def encode_texts(
@@ -95,12 +104,13 @@ def sample_latents(
     c_T: Mapping[str, Tensor],
     clock: Clock,
     corners: Tensor | None = None,
+    second_look: SecondLook | None = None,
 ) -> tuple[Tensor, Tensor]:
     """z (n, 4, h, w) and the flow F (n, 2, r h, r w) as `Pix2GifModel.warp` gives it, float32, of the n frames `order.rows`.
 
     E: the source latents as the UNet sees them, (1, 4, h, w), in its dtype; corners (1, N, 2) of the source, by which the
-    length of F is corrected (None: it is not). Noise, the sampler's x and the guided sum are
-    float32 in any precision.
+    length of F is corrected (None: it is not); second_look: what of z_W is E's of the source itself (None: nothing). Noise, the
+    sampler's x and the guided sum are float32 in any precision.
     """
     names = needed_predictions(*order.scales)
     names = names if order.interval is None else tuple(dict.fromkeys((*names, "full")))
@@ -116,7 +126,7 @@ def sample_latents(
         text = torch.stack([c_T[motion_prompt(order.caption, order.motions[k])] for k in rows])
         source, bare = E.expand(len(rows), -1, -1, -1), c_T.get(order.caption)
         where = None if corners is None else corners.expand(len(rows), -1, -1)
-        branches, F = make_branches(model, names, source, text, c_T[NULL_PROMPT], m, s_M, bare, where)
+        branches, F = make_branches(model, names, source, text, c_T[NULL_PROMPT], m, s_M, bare, where, second_look)
         clock.lap("condition")
         # 2. from noise to latents
         denoiser = Denoiser(model, order.alphas_cumprod, order.prediction_type, branches, s_I, s_T, s_M, order.interval)

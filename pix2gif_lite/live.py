@@ -32,7 +32,7 @@ from .fast.direct_decoder import DirectDecoder
 from .fast.direct_unet import DirectUNet
 from .fast.kept import Kept
 from .fast.one_picture import OnePicture
-from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
+from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, look_again, sample_latents
 from .guidance import needed_predictions
 from .hardware import choose_precision, out_of_memory
 from .media.png import packed
@@ -40,6 +40,7 @@ from .pipeline import ADVICE, Pix2GifPipeline
 from .presets import MOTION_MAX
 from .request import check_motions, check_scales, check_seed
 from .result import Clock
+from .second_look import SecondLook
 from .text import NULL_PROMPT, motion_prompt
 
 KEPT_CASES = 1000
@@ -53,11 +54,12 @@ class Source(NamedTuple):
     E: Tensor  # E(c_I) as the UNet sees it, (1, 4, h, w)
     corners: Tensor | None  # by which the length of F is corrected; None: it is not
     extra: tuple[Tensor, Tensor] | None  # what `decode_frames` adds: the lost detail, D(E(c_I)); None without a warp
+    again: SecondLook | None  # what of z_W is E's of the picture itself; None: nothing
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        held = (self.E, self.corners, *(self.extra or ()))
+        held = (self.E, self.corners, *(self.extra or ()), self.again and self.again.picture)
         return sum(each.numel() * each.element_size() for each in held if each is not None)
 
 
@@ -99,9 +101,7 @@ class Live:
     def frame(self, picture: Any, caption: str, m: Real, seed: int = 0, **how: Any) -> Image.Image:
         """The frame `pipe(picture, caption, m, seed=seed).frames[0]`, of the picture's size, but for rounding.
 
-        A picture's first frame is within three grey levels of it where convolutions round (see the class), later ones are not
-        compared.
-
+        Where convolutions round (see the class) a picture's first frame is within three grey levels of it; others are free.
         picture, caption, m, seed as the pipeline takes them; how: steps, s_I, s_T (the weights' own unless given), and
         callback, which gets the sampler's dict at each step and may raise to stop. Errors: the pipeline's.
         """
@@ -120,8 +120,9 @@ class Live:
         with self._turn, self._models():
             known = self._source(source, self._content(source))
             c_T, motion = self._text(order, known.E), torch.tensor(order.motions, device=known.E.device)
-            text = c_T[motion_prompt(caption, order.motions[0])][None]
-            branches, _ = make_branches(self.model, ("full",), known.E, text, c_T[NULL_PROMPT], motion, corners=known.corners)
+            text, null = c_T[motion_prompt(caption, order.motions[0])][None], c_T[NULL_PROMPT]
+            what = known.E, text, null, motion, None, None, known.corners, known.again
+            branches, _ = make_branches(self.model, ("full",), *what)
             z_W = branches["full"].z_W / self.pipe.image_scale
             return packed(to_pil(self.pipe.vae.decode(z_W.to(self.pipe.vae.dtype)).sample[0]))
 
@@ -199,7 +200,7 @@ class Live:
 
     def _drawn(self, way: Way, order: Order, source: Image.Image, known: Source, c_T: Mapping[str, Tensor]) -> Image.Image:
         self.model.unet, vae = way
-        z, F = sample_latents(order, self.model, known.E, c_T, Clock(), known.corners)
+        z, F = sample_latents(order, self.model, known.E, c_T, Clock(), known.corners, known.again)
         return next(decode_frames(order, vae, z, F, source.size, known.extra))
 
     def _may_round(self, order: Order, E: Tensor) -> bool:
@@ -223,7 +224,7 @@ class Live:
             decoded = pipe.vae.decode(latent).sample if self.model.uses_warp else None  # as in the pipeline
             extra = None if decoded is None else (lost_detail(source, decoded), decoded)
             corners = corners_of([source]) if pipe.config.calibrate else None
-            known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), corners, extra)
+            known = Source((latent * pipe.image_scale).to(pipe.unet.dtype), corners, extra, look_again(pipe, source))
             self._sources.put(seen, known, known.size)
         return known
 

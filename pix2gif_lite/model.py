@@ -2,7 +2,7 @@
 
     c_T  = CLIP(prompt)                                         text.py
     c_L  = c_T + M(m)                                           motion_embedding.py
-    z_W  = WNet(E(c_I), FNet(E(c_I), IM(c_L)))                  warping.py, Eq. 5-6
+    z_W  = WNet(E(c_I), FNet(E(c_I), IM(c_L)))                  warping.py, Eq. 5-6; and second_look.py
     out  = UNet([z_t, E(c_I), z_W], t, c_L)                     4 + 4 + 4 = 12 channels, Eq. 3
 
 The paper's ablation (section 4.3) is one word, the variant:
@@ -39,6 +39,7 @@ from .calibration import calibrated
 from .diffusion import alphas_cumprod, from_residual
 from .motion_embedding import MotionEmbedding
 from .presets import VARIANTS, Preset
+from .second_look import SecondLook
 from .text import encode_text
 from .warping import FlowNet, FlowPyramid
 
@@ -153,18 +154,30 @@ class Pix2GifModel(nn.Module):
         return None if flows is None else self.flow_net.look_up(image_latents, flows)
 
     def warp(
-        self, image_latents: Tensor, c_L: Tensor, corners: Tensor | None = None, motion: Tensor | None = None
+        self,
+        image_latents: Tensor,
+        c_L: Tensor,
+        corners: Tensor | None = None,
+        motion: Tensor | None = None,
+        second_look: SecondLook | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """F of Eq. 5 as z_W shows it, float32, and z_W (B, C, h, w) of Eq. 6; (None, None) for the variants without a warp.
 
         F is (B, 2, r h, r w), in cells of its own grid: r = `flow_places`, 1 for the WNet without weights. Once a frame is
         enough: neither depends on the noise. A dropped picture, E(c_I) = 0, gives z_W = 0.
-        With the pictures' corners (B, N, 2), as calibration.py finds them, and motion (B,), F is made as long as they say.
+        With the pictures' corners (B, N, 2), as calibration.py finds them, and motion (B,), F is made as long as they say. With
+        a second look, z_W is in part E of the picture itself. Neither is for absolute flows.
         """
         flows = self.flows(image_latents, c_L)
-        if flows is not None and corners is not None and self.flow_net.config.flow_mode == "displacement":
+        if flows is None:
+            return None, None
+        moves = self.flow_net.config.flow_mode == "displacement"
+        if moves and corners is not None:
             flows = calibrated(flows, corners, motion)
-        return (None if flows is None else flows.seen), self.look_up(image_latents, flows)
+        z_W = self.look_up(image_latents, flows)
+        if moves and second_look is not None:
+            z_W = second_look(z_W, flows, self.flow_net.config.interpolation)
+        return flows.seen, z_W
 
     def unet_input(self, z_t: Tensor, image_latents: Tensor, z_W: Tensor | None) -> Tensor:
         """What the UNet sees of the pictures: (B, 8 or 12, h, w), by variant. ValueError where z_W is missing."""

@@ -33,7 +33,7 @@ from .diffusion import alphas_cumprod, sigmas_for
 from .distilled import check_distilled, saved_step_counts
 from .fast.direct_unet import DirectUNet
 from .fast.kept import Kept
-from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, sample_latents
+from .frames import KEPT_TEXTS, Order, decode_frames, encode_texts, look_again, sample_latents
 from .hardware import out_of_memory
 from .model import Pix2GifModel
 from .noise import NOISES
@@ -42,6 +42,7 @@ from .presets import LITE, Preset
 from .pretrained import resolve_weights
 from .request import check_at_once, check_image_size, check_interval, check_motions, check_scales, check_seed, untrained_note
 from .result import Clock, Pix2GifOutput
+from .second_look import check_share
 from .text import cut_note, motion_prompt
 
 FRAMES_AT_ONCE = 16  # in one UNet call, times the branches of the guidance
@@ -86,17 +87,19 @@ class Pix2GifPipeline(DiffusionPipeline):
         s_T: float = 1.0,
         s_I: float = 1.0,
         calibrate: bool = False,
+        second_look: float = 0.0,
         distilled_steps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, tokenizer=tokenizer, text_encoder=text_encoder, unet=unet)
         self.register_modules(motion_embedding=motion_embedding, flow_net=flow_net)
         self.register_to_config(preset=preset, variant=variant, prediction_type=prediction_type, residual=residual)
-        self.register_to_config(scale_image_latents=scale_image_latents, image_size=image_size)
+        self.register_to_config(scale_image_latents=scale_image_latents, image_size=image_size, spacing=spacing)
         self.register_to_config(train_timesteps=train_timesteps, beta_start=beta_start, beta_end=beta_end)
-        self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, spacing=spacing, s_T=s_T, s_I=s_I)
+        self.register_to_config(sampler=sampler, sampling_steps=sampling_steps, s_T=s_T, s_I=s_I)
         counts = saved_step_counts(distilled_steps)
-        self.register_to_config(calibrate=calibrate and flow_net is not None, distilled_steps=counts)
+        share = check_share(second_look) if flow_net is not None else 0.0
+        self.register_to_config(calibrate=calibrate and flow_net is not None, second_look=share, distilled_steps=counts)
         self._texts = Kept(KEPT_TEXTS)
 
     @classmethod
@@ -184,8 +187,7 @@ class Pix2GifPipeline(DiffusionPipeline):
         image_size   short side in px at which the models work; far from the size trained at they know less
         output_size  longest side in px or (width, height); None: the picture's own
         frames_at_once  how many go through the UNet, and D, together (None: all): for memory; the frames stay the same
-        callback     gets the sampler's dict at each step, with `frames`, the indices of the frames in it, and `progress`,
-                     the share done (0-1); may raise to stop
+        callback     gets the sampler's dict at each step, with `frames`, which are in it, and `progress`, 0-1; may raise
         quiet        do not warn: what there is to say of the request is in the output's `notes` either way
         None takes the weights' own default. Raises ValueError or FileNotFoundError on bad input, before any model runs;
         MemoryError, which says what to change, where there is not enough.
@@ -210,9 +212,8 @@ class Pix2GifPipeline(DiffusionPipeline):
         notes = untrained_note(motions) + cut_note(self.tokenizer, prompts)
         for note in () if quiet else notes:
             warnings.warn(note, stacklevel=3)  # at the caller's line, beyond the wrapper of no_grad
-        chosen = {"interval": interval, "sampler": sampler, "noise": noise, "generator": generator, "at_once": at_once}
-        process = {"sigmas": sigmas, "alphas_cumprod": ac, "prediction_type": c.prediction_type}
-        order = Order(caption, motions, scales, callback=callback, **process, **chosen)
+        process = interval, sampler, sigmas, ac, c.prediction_type, noise
+        order = Order(caption, motions, scales, *process, generator, at_once, callback)
         with out_of_memory(ADVICE):
             try:
                 return self._make(order, source, size, image_size, detail, notes)
@@ -241,7 +242,7 @@ class Pix2GifPipeline(DiffusionPipeline):
             # 3. the frames
             model.unet = DirectUNet(self.unet)
             corners = corners_of([source]) if self.config.calibrate else None
-            z, F = sample_latents(order, model, E, c_T, clock, corners)
+            z, F = sample_latents(order, model, E, c_T, clock, corners, look_again(self, source, image_size))
             for row, f, picture in zip(rows, F, decode_frames(order, self.vae, z, F, size, extra), strict=True):
                 for k in order.same_as(row):
                     frames[k], flow[k] = picture.copy(), f

@@ -115,6 +115,7 @@ class Preset:
     s_I: float = 1.0
     s_M: float = 1.0  # where a slider for it begins; sampling leaves it out unless it is given
     calibrate: bool = True  # ours: F is made as long as the source's corners say, by Alg. 1
+    second_look: float = 0.4  # ours: the share of z_W that is E of the picture itself, moved along F; 0: the paper's WNet alone
     distilled_steps: tuple[int, ...] | None = None  # the UNet was distilled for these step counts, unguided; None: for any
 
     def with_changes(self, **changes: Any) -> Preset:
@@ -146,6 +147,7 @@ PAPER = Preset(
     flow_subcells=0,
     flow_bodies=0,
     calibrate=False,
+    second_look=0.0,
     interpolation="bilinear",
     unet_channels=(320, 640, 1280, 1280),
     unet_attention=(True, True, True, False),
@@ -186,6 +188,7 @@ TINY = Preset(
     flow_width=16,
     flow_widths=None,
     flow_subcells=2,
+    second_look=0.0,  # tests of the learnt look-up need no E; its own have it
     unet_channels=(16, 32),
     unet_attention=(False, True),
     unet_heads=2,

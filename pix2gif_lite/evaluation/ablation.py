@@ -55,7 +55,7 @@ OURS = ("flow", "outline")  # loss terms that the paper has not
 FROM_SOURCE = 0.33  # s where there is no z_W: how far a frame's latent is from its source's, root mean square over the latents
 # What settings change.
 PAPERS_WARP = LITE.with_changes(
-    unet_channels=(32, 64, 96, 96), flow_subcells=0, flow_bodies=0, calibrate=False,
+    unet_channels=(32, 64, 96, 96), flow_subcells=0, flow_bodies=0, calibrate=False, second_look=0.0,
     loss_weights=LITE.loss_weights | dict.fromkeys(OURS, 0.0),
 )  # fmt: skip
 

@@ -27,6 +27,7 @@ from ..noise import FrameNoise
 from ..pipeline import Pix2GifPipeline
 from ..sampling import Denoiser, sample, start
 from ..scenes import Frame
+from ..second_look import SecondLook
 from ..text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 
 SCENES_AT_ONCE = 4  # each with all its motions, in one UNet call
@@ -89,7 +90,9 @@ def generate(
     # 2. flow, warp and noise, once a frame
     names = dict.fromkeys((*needed_predictions(*scales), "full"))
     corners = corners_of(source).repeat_interleave(K, 0) if c.calibrate else None
-    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare, corners)
+    pictures = source.to(device).repeat_interleave(K, 0)
+    again = SecondLook(pipe.vae, pictures, pipe.image_scale, c.second_look) if c.second_look else None
+    branches, flow = make_branches(model, list(names), E, c_T, null[0], m, scales.s_M, bare, corners, again)
     draws = len(sigmas) - 1  # as in frames.py: the start, and one for each step but the last
     noises = [FrameNoise(noise, E.shape[1:], draws, torch.Generator().manual_seed(seed), device, K) for seed in seeds]
     firsts, laters = zip(*(gif.batch(range(K)) for gif in noises), strict=True)
