@@ -408,10 +408,16 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 #
 # Below the bird and the kite move to the right, by parts of a cell: one constant flow, exact for them, and the decibels where they are to be
 # seen. At one cell there is nothing between, and the plain lookup is exact. Its backdrop comes along; the learnt one's $O$ keeps it in place.
+#
+# What E has forgotten no look-up in a latent brings back. But the picture itself is there. So lite looks a second time (`second_look.py`):
+# $c_I$ goes the same way, $(1 - a)\,\mathrm{WNet}(c_I, F') + a\,c_I$, and through E, and $z_W$ is 0.6 of the first and 0.4 of that. Each
+# alone is wrong in its own way, the mean of both less than either.
 # Then $F$ beside $F'$: one arrow for a cell, and one for each of its places; $O$, and $a$.
 
 # %%
+from pix2gif_lite.second_look import SecondLook
 from pix2gif_lite.subcell import Places
+from pix2gif_lite.warping import FlowPyramid
 
 r, plain = pipe.flow_net.config.subcells, pipe.flow_net.config.interpolation
 
@@ -422,12 +428,14 @@ def push(k, cells):  # to the right -> the exact picture, through the autoencode
     moving = pipe.flow_net(E[k], condition(k, int(8 * cells))).places.moving  # O
     places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), moving, lookup.warp(moving, fine))
     flow = constant_flow(-cells, 0, 32, 32)
-    looked_up = lookup.warp(E[k], flow, interpolation=plain), pipe.flow_net.subcell(E[k], flow, places, plain)
+    learnt = pipe.flow_net.subcell(E[k], flow, places, plain)
+    both = SecondLook(pipe.vae, rest[k], factor, pipe.config.second_look)(learnt, FlowPyramid(flow, flow, flow, places), plain)
+    looked_up = lookup.warp(E[k], flow, interpolation=plain), learnt, both
     shows = exact.moving & ~exact.occluded & (exact.flow != 0).any(1, keepdim=True)
     return [exact.image, *(decode(z) for z in (encode(exact.image), *looked_up))], shows
 
 
-names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt"], {}
+names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt", "looked twice"], {}
 for cells in (0.25, 0.5, 0.75, 1):
     pushed = [push(k, cells) for k in (1, 2)]
     decibels = [[float(psnr(p, row[0], shows)) for p in row[1:]] for row, shows in pushed]
@@ -444,7 +452,7 @@ shown.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
     contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "O: black moves", "a: black stays", "exact flow"], 160),
-    alt="Two things moved by one and a half cells, exact, through D and E, plain and learnt; then F, F', O, a and the exact flow",
+    alt="Two things moved by one and a half cells, exact, through D and E, plain, learnt and looked up twice; then F, F', O, a and the exact flow",
 )
 
 # %% [markdown]
@@ -561,8 +569,9 @@ late = scenes[k].at(m)
 ghost = lookup.warp(rest[k], late.flow)
 magenta = torch.tensor([1.0, -1, 1]).view(1, 3, 1, 1)
 marked = torch.where(late.occluded, magenta, late.image)
-with torch.no_grad():  # as long as the corners say, as in the pipeline
-    _, z_W = model.warp(E[k], condition(k, m), calibration.corners_of(rest[k]), torch.tensor([m]))
+with torch.no_grad():  # as long as the corners say, and looked up twice, as in the pipeline
+    again = SecondLook(pipe.vae, rest[k], factor, pipe.config.second_look)
+    _, z_W = model.warp(E[k], condition(k, m), calibration.corners_of(rest[k]), torch.tensor([m]), again)
 out = pipe(rest[k], scenes[k].caption, motion=[m], seed=0, detail=False)
 painted = to_tensor(out.frames[0])
 row, model_row = [rest[k], late.image, ghost], [marked, decode(z_W), painted]

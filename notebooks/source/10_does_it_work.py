@@ -178,6 +178,7 @@ from pix2gif_lite import diffusion, sampling
 from pix2gif_lite.calibration import corners_of
 from pix2gif_lite.canvas import to_pil, to_tensor
 from pix2gif_lite.sampling import Branch
+from pix2gif_lite.second_look import SecondLook
 from pix2gif_lite.text import NULL_PROMPT, encode_text, motion_prompt, tokenize
 
 config, model = pipe.config, pipe.model
@@ -199,7 +200,9 @@ def generate(part, motions=DEMO_MOTIONS, use_text=True, use_word=True, use_embed
     c_L = model.add_motion(c_T, m, torch.full(m.shape, use_embedding, device=E.device))
     knows = use_text and use_word and use_embedding  # only what hears m may have its flow corrected by m (calibration.py)
     corners = corners_of(part.source).repeat_interleave(K, 0).to(E.device) if knows else None
-    _, z_W = model.warp(E, c_L, corners, m)
+    pictures = part.source.to(pipe.device).repeat_interleave(K, 0)
+    again = SecondLook(pipe.vae, pictures, image_scaling, config.second_look)
+    _, z_W = model.warp(E, c_L, corners, m, again)
     generators = [torch.Generator().manual_seed(scene.index) for scene in part.scenes]  # one noise a GIF
     draws = [torch.stack([torch.randn(E.shape[1:], generator=g) for g in generators]) for _ in sigmas]
     first, *later = [noise.repeat_interleave(K, 0).to(E.device) for noise in draws]

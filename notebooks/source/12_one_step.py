@@ -75,6 +75,7 @@ from pix2gif_lite import diffusion
 from pix2gif_lite.evaluation import generating
 from pix2gif_lite.presets import LITE
 from pix2gif_lite.scenes import sample_scenes
+from pix2gif_lite.second_look import SecondLook
 from pix2gif_lite.sheets import Embedded, contact_sheet
 from pix2gif_lite.text import motion_prompt, tokenize
 
@@ -86,7 +87,8 @@ noise = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
 with torch.no_grad():
     E = generating.encode(pipe, part.source[:1]) * pipe.image_scale  # (1, 4, 32, 32)
     c_L = model.condition(tokenize(pipe.tokenizer, [motion_prompt(scene.caption, m)]), torch.tensor([m]))  # (1, 77, 256)
-    F, z_W = model.warp(E, c_L)
+    again = SecondLook(pipe.vae, part.source[:1], pipe.image_scale, pipe.config.second_look)  # a share of z_W is E's (notebook 04)
+    F, z_W = model.warp(E, c_L, second_look=again)
 print(
     f"{scene.caption}, m = {m}; the student trains {STEPS} steps; lite-turbo is",
     "here" if TURBO_WEIGHTS.is_dir() else "not here",
@@ -97,7 +99,7 @@ print(
 # A frame cannot take less time than its operations take at the fastest rate of the machine, nor less than its bytes take to be read:
 # $$\text{seconds} \;\ge\; \max\left(\frac{\text{operations}}{\text{rate}},\ \frac{\text{bytes}}{\text{bandwidth}}\right)
 # \qquad \text{operations} = W + C + k\,p\,U$$
-# $W$: flow and warp, $C$: decoding, $U$: one prediction of the UNet, in $k$ steps of $p$ predictions each. The rate is measured, with the
+# $W$: flow and warp, with the second look's E, $C$: decoding, $U$: one prediction of the UNet, in $k$ steps of $p$ predictions each. The rate is measured, with the
 # one thing that a processor does best: a product of large matrices. Where the measured time is far above this floor, faster code
 # helps; where it is near, only fewer operations do.
 #
@@ -111,7 +113,7 @@ from pix2gif_lite.viz import bar_chart
 
 t, latent = torch.tensor([999]), z_W / pipe.image_scale
 parts = {
-    "flow and warp": (lambda: model.warp(E, c_L), [model.flow_net]),
+    "flow and warp": (lambda: model.warp(E, c_L, second_look=again), [model.flow_net, pipe.vae.encoder]),
     "UNet, once": (lambda: model(noise, t, E, z_W, c_L), [model.unet]),
     "decode": (lambda: pipe.vae.decode(latent), [pipe.vae.decoder, pipe.vae.post_quant_conv]),
 }
