@@ -6,8 +6,8 @@
 
 The first looks up in a latent, whose cells have forgotten some of the picture: it learns to make up for that, and is wrong
 wherever it did not. The second forgets nothing, and gives latents as E makes them, but of a picture that looking between pixels
-has blurred a little. They are wrong in different ways, so the mean of both is nearer to E of the later frame than either. Along
-a flow of 0 both are E(c_I). It costs one E a frame, so lite-turbo, which is to be quick, does without.
+has blurred a little. They are wrong in different ways, so along FNet's flow a mean of both is nearer to E of the later frame
+than either. Along a flow of 0 both are E(c_I). It costs one E a frame, so lite-turbo, which is to be quick, does without.
 """
 
 from __future__ import annotations

@@ -410,8 +410,8 @@ show(small_words, small, large_words, large, pointed, alt="The real flow and the
 # seen. At one cell there is nothing between, and the plain lookup is exact. Its backdrop comes along; the learnt one's $O$ keeps it in place.
 #
 # What E has forgotten no look-up in a latent brings back. But the picture itself is there. So lite looks a second time (`second_look.py`):
-# $c_I$ goes the same way, $(1 - a)\,\mathrm{WNet}(c_I, F') + a\,c_I$, and through E, and $z_W$ is 0.6 of the first and 0.4 of that. Each
-# alone is wrong in its own way, the mean of both less than either.
+# $c_I$ goes the same way, $(1 - a)\,\mathrm{WNet}(c_I, F') + a\,c_I$, and through E, and $z_W$ is 0.6 of the first and 0.4 of that. Along
+# an exact flow, as below, E of the picture is as good alone; along FNet's each is wrong in its own way, and both together less than either.
 # Then $F$ beside $F'$: one arrow for a cell, and one for each of its places; $O$, and $a$.
 
 # %%
@@ -429,13 +429,14 @@ def push(k, cells):  # to the right -> the exact picture, through the autoencode
     places = Places(fine, pipe.flow_net.subcell.unfold(E[k]), moving, lookup.warp(moving, fine))
     flow = constant_flow(-cells, 0, 32, 32)
     learnt = pipe.flow_net.subcell(E[k], flow, places, plain)
-    both = SecondLook(pipe.vae, rest[k], factor, pipe.config.second_look)(learnt, FlowPyramid(flow, flow, flow, places), plain)
-    looked_up = lookup.warp(E[k], flow, interpolation=plain), learnt, both
+    pyramid, shares = FlowPyramid(flow, flow, flow, places), (1.0, pipe.config.second_look)
+    picture, both = (SecondLook(pipe.vae, rest[k], factor, share)(learnt, pyramid, plain) for share in shares)
+    looked_up = lookup.warp(E[k], flow, interpolation=plain), learnt, picture, both
     shows = exact.moving & ~exact.occluded & (exact.flow != 0).any(1, keepdim=True)
     return [exact.image, *(decode(z) for z in (encode(exact.image), *looked_up))], shows
 
 
-names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt", "looked twice"], {}
+names, between = ["exact", "D(E(exact))", f"plain ({plain})", "learnt", "E(picture)", "both"], {}
 for cells in (0.25, 0.5, 0.75, 1):
     pushed = [push(k, cells) for k in (1, 2)]
     decibels = [[float(psnr(p, row[0], shows)) for p in row[1:]] for row, shows in pushed]
@@ -452,7 +453,7 @@ shown.append(flow_to_rgb(exact_flow, maximum=2.5))
 show(
     contact_sheet(rows, None, names, 160),
     contact_sheet([shown], None, ["F", f"F', {r} x {r} a cell", "O: black moves", "a: black stays", "exact flow"], 160),
-    alt="Two things moved by one and a half cells, exact, through D and E, plain, learnt and looked up twice; then F, F', O, a and the exact flow",
+    alt="Two things moved by one and a half cells, exact, through D and E, plain, learnt, of the picture and both; then F, F', O, a and the exact flow",
 )
 
 # %% [markdown]

@@ -87,7 +87,7 @@ noise = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
 with torch.no_grad():
     E = generating.encode(pipe, part.source[:1]) * pipe.image_scale  # (1, 4, 32, 32)
     c_L = model.condition(tokenize(pipe.tokenizer, [motion_prompt(scene.caption, m)]), torch.tensor([m]))  # (1, 77, 256)
-    again = SecondLook(pipe.vae, part.source[:1], pipe.image_scale, pipe.config.second_look)  # a share of z_W is E's (notebook 04)
+    again = SecondLook(pipe.vae, part.source[:1], pipe.image_scale, pipe.config.second_look)  # notebook 04
     F, z_W = model.warp(E, c_L, second_look=again)
 print(
     f"{scene.caption}, m = {m}; the student trains {STEPS} steps; lite-turbo is",
