@@ -1,7 +1,8 @@
 """How the frames of a GIF come about once the request is checked: texts, then latents, then pictures.
 
 Each stage goes over all frames before the next begins, in parts of `at_once` frames. Models are large and latents small, so
-with `enable_model_cpu_offload` every large model travels to the GPU once a GIF, and E, D and the UNet are never there together.
+with `enable_model_cpu_offload` every large model travels to the GPU once a GIF, and E, D and the UNet are never there together
+(with a second look, which is for small weights, they are).
 A frame does not depend on the parts: they bound the memory, and change the result by float32's rounding alone
 (kernels are chosen by size, on a GPU more so). This file reads no files and refuses nothing.
 """
