@@ -37,7 +37,7 @@ from .pipeline import Pix2GifPipeline
 from .presets import Preset
 from .processes import device, on_main, place
 
-SAMPLING_FIELDS = "sampler sampling_steps spacing s_T s_I s_M distilled_steps name steps autoencoder".split()
+SAMPLING_FIELDS = "sampler sampling_steps spacing s_T s_I s_M second_look distilled_steps name steps autoencoder".split()
 
 
 def train_autoencoder(

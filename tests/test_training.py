@@ -688,7 +688,8 @@ def test_model_resumes_to_the_bit_and_saves_its_parts(model_run, vae, tmp_path):
     options = dict(QUICK, vae=vae, scenes=6, targets=2, held_out=2, steps=8, latents=whole / "latents")
     with pytest.raises(KeyboardInterrupt, match="after step 4"):
         train_model(TINY, tmp_path, callback=interrupt_at(4), callback_every=4, **options)
-    train_model(TINY, tmp_path, resume=True, **options)
+    train_model(TINY.with_changes(second_look=0.25), tmp_path, resume=True, **options)  # how it is asked is no part of it
+    assert json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))["second_look"] == 0.25
     assert losses(tmp_path) == losses(whole)
     ours, theirs = (UNet2DConditionModel.from_pretrained(out / "unet").state_dict() for out in (tmp_path, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
