@@ -196,9 +196,10 @@ def test_the_pretended_gpu_tells_devices_apart():
 
 
 @no_real_gpu
-@pytest.mark.parametrize("noise", ["shared", "independent"])
-def test_everything_goes_to_the_gpu_and_the_frames_are_the_same(frozen, picture, noise):
+@pytest.mark.parametrize(("noise", "second_look"), [("shared", 0.0), ("independent", 0.4)])
+def test_everything_goes_to_the_gpu_and_the_frames_are_the_same(frozen, picture, noise, second_look):
     options = {**GUIDED, "s_M": 2.0, "noise": noise, "seed": 3}
+    frozen.register_to_config(second_look=second_look)
     expected = frozen(picture, CAPTION, [3, 9], **options)
     with pretend_gpu() as gpu:
         frozen.to(gpu)
@@ -232,6 +233,17 @@ def test_model_offload_holds_one_large_model_at_a_time(frozen, picture):
 
 
 @no_real_gpu
+def test_a_second_look_fetches_E_again(frozen, picture):
+    frozen.register_to_config(second_look=0.4)
+    expected = frozen(picture, CAPTION, [3, 9], **GUIDED)
+    with pretend_gpu() as gpu:
+        frozen.enable_model_cpu_offload(device=gpu)
+        out = frozen(picture, CAPTION, [3, 9], frames_at_once=1, **GUIDED)
+        assert on_gpu(frozen) == set()
+    assert difference(out, expected) <= 1
+
+
+@no_real_gpu
 def test_model_offload_ends_on_the_cpu_whatever_happens(frozen, picture):
     class Stopped(Exception):
         pass
@@ -258,6 +270,7 @@ def test_layers_fetched_one_by_one(pipe, picture):
     look_up = pipe.flow_net.subcell
     for part in (look_up.fold[1], look_up.fold[-1], look_up.compare, look_up.moves):  # a silent layer would hide the others
         torch.nn.init.normal_(part.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    pipe.register_to_config(second_look=0.4)
     offloaded = copy.deepcopy(pipe)
     for name in PARTS:
         part = getattr(offloaded, name)
