@@ -115,7 +115,7 @@ class Preset:
     s_I: float = 1.0
     s_M: float = 1.0  # where a slider for it begins; sampling leaves it out unless it is given
     calibrate: bool = True  # ours: F is made as long as the source's corners say, by Alg. 1
-    second_look: float = 0.4  # ours: the share of z_W that is E of the picture itself, moved along F; 0: the paper's WNet alone
+    second_look: float = 0.4  # ours: the share of z_W that is E of the picture itself, moved along F; 0: none, the paper's
     distilled_steps: tuple[int, ...] | None = None  # the UNet was distilled for these step counts, unguided; None: for any
 
     def with_changes(self, **changes: Any) -> Preset:

@@ -7,7 +7,8 @@
 The first looks up in a latent, whose cells have forgotten some of the picture: it learns to make up for that, and is wrong
 wherever it did not. The second forgets nothing, and gives latents as E makes them, but of a picture that looking between pixels
 has blurred a little. They are wrong in different ways, so along FNet's flow a mean of both is nearer to E of the later frame
-than either. Along a flow of 0 both are E(c_I). It costs one E a frame, so lite-turbo, which is to be quick, does without.
+than either. Along a flow of 0 both are E(c_I). It costs one E for every prediction that sees the picture, which is one a frame
+without guidance; lite-turbo, which is to be quick, does without.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ class SecondLook:
         self.vae, self.picture, self.scale, self.share = vae, picture, scale, check_share(share)
 
     def __call__(self, z_W: Tensor, flows: FlowPyramid, interpolation: str = "bicubic") -> Tensor:
-        """z_W (B, C, h, w) of the learnt look-up along `flows` -> z_W of both."""
+        """z_W (B, C, h, w) of the learnt look-up along `flows` -> z_W of both. That of a dropped picture, all 0, stays 0."""
         picture, dtype = self.picture.to(z_W.device).expand(len(z_W), -1, -1, -1), next(self.vae.parameters()).dtype
         moved = carried(picture, flows, interpolation).clamp(-1, 1).to(dtype)
         parts = (self.vae.encode(part).latent_dist.mode() for part in moved.split(AT_ONCE))
-        return torch.lerp(z_W, self.scale * torch.cat([*parts]).to(z_W), self.share)
+        there = (z_W != 0).flatten(1).any(dim=1)[:, None, None, None]  # (B, 1, 1, 1)
+        return torch.lerp(z_W, self.scale * torch.cat([*parts]).to(z_W), self.share * there.to(z_W))
 
 
 def check_share(share: float) -> float:

@@ -533,7 +533,8 @@ def test_the_sheet_shows_each_settings_own_frames(whole):
         shown = {tops[0]: exact}
         for top, name in zip(tops[1:], ("base-0", "full-0"), strict=True):
             pipe = Pix2GifPipeline.from_pretrained(out / name)
-            frames = pipe(source, scene.caption, (6, 19), seed=scene.index, s_I=1, s_T=1, detail=False, quiet=True).frames
+            asked = {"steps": ablation.STEPS, "s_I": 1, "s_T": 1, "detail": False, "quiet": True}
+            frames = pipe(source, scene.caption, (6, 19), seed=scene.index, **asked).frames
             shown[top] = frames
         for top, frames in shown.items():
             for k, picture in enumerate([source, *frames]):

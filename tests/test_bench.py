@@ -22,6 +22,7 @@ from pix2gif_lite.cli import main
 from pix2gif_lite.origins.loading import PARTS
 from pix2gif_lite.pipeline import Pix2GifPipeline
 from pix2gif_lite.presets import TINY
+from pix2gif_lite.reasons import Failed
 
 SMALL = Plan(
     scenes=1,
@@ -199,7 +200,7 @@ def test_the_peak_is_at_least_what_is_taken_now():
 
 
 def test_a_process_that_fails_says_why():
-    with pytest.raises(ChildProcessError, match="ended with 3: no such luck"):
+    with pytest.raises(Failed, match="ended with 3: no such luck"):
         _run("import sys; print('no such luck', file=sys.stderr); sys.exit(3)")
 
 

@@ -76,6 +76,15 @@ def test_along_a_flow_of_0_it_is_E_of_the_picture(vae):
         assert_close(SecondLook(vae, picture, 1.0, share)(E, pyramid(torch.zeros(1, 2, 8, 12))), E, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_a_dropped_picture_stays_dropped(vae):
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    E, flow = vae.encode(picture).latent_dist.mode(), torch.zeros(2, 2, 8, 8)
+    made = SecondLook(vae, picture, 1.0, 0.4)(torch.cat([torch.zeros_like(E), E]), pyramid(flow))
+    assert not made[0].any()
+    assert_close(made[1], E[0], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), True, "half", None])
 def test_what_is_no_share_is_refused(pipe, share):
     with pytest.raises(ValueError, match="no share of z_W: give a number from 0"):

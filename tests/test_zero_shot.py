@@ -124,7 +124,11 @@ def test_clips_of_other_settings_are_not_mixed(pipe, folder, whole):
     for changes, what in (
         ({"steps": 3}, "steps"),
         ({"networks": {"pic": likeness}}, "networks"),
-        ({"weights": Pix2GifPipeline(**pipe.components, preset="tiny", image_size=32, sampling_steps=2)}, "steps, size"),
+        (
+            {"weights": Pix2GifPipeline(**pipe.components, preset="tiny", image_size=32, sampling_steps=2)},
+            "settings, steps, size",
+        ),
+        ({"weights": Pix2GifPipeline.from_components(TINY, pipe.components, sampling_steps=1, second_look=0.4)}, "settings"),
     ):
         options = {"weights": pipe, "networks": NETWORKS, "progress": False} | changes
         with pytest.raises(ValueError, match=f"were made with other {what}: give another --out"):

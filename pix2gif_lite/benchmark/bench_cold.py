@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..reasons import Failed
+
 IMPORT = "import time; began = time.perf_counter(); import pix2gif_lite; print(time.perf_counter() - began)"
 FIRST_GIF = """
 import sys
@@ -47,7 +49,7 @@ def cold_start(weights: str, starts: int = 5) -> dict[str, Any]:
     first_gif_s    a process that makes the example's GIF with these weights
     peak_bytes     the most memory of one of those
 
-    ChildProcessError with what a process said where one fails.
+    `Failed` with what a process said where one fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         make = ["--weights", weights, "--out", str(Path(folder) / "out.gif")]
@@ -68,5 +70,6 @@ def _run(code: str, *arguments: str) -> tuple[list[str], float]:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     seconds = time.perf_counter() - began
     if done.returncode:
-        raise ChildProcessError(f"A fresh process ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip() or "it said nothing; killed for its memory?"
+        raise Failed(f"A fresh process ended with {done.returncode}: {said}")
     return done.stdout.splitlines(), seconds

@@ -8,7 +8,7 @@
         D
 
 The mathematics, the parts and the weights are those of the pipeline, and so is the result (tests compare them): what differs is
-how often each part runs.
+how often each part runs. Lite's second look is left out, which the paper has not: one E a prediction less.
 """
 
 from __future__ import annotations

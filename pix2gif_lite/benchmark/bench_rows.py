@@ -29,6 +29,7 @@ INTERVAL = (0.25, 2.0)
 DISTILLED = (4, 2, 1)
 SLOW = 12  # steps
 NOT_DISTILLED = "no distilled weights yet: `pix2gif-lite train turbo`, then --turbo"
+TWICE = "the time is without lite's second look, which the recipe has not; the frames that are judged have it"
 RANDOM_UNET = "diffusers is there for the time alone: the 8-channel UNet has random weights"
 
 Make = Callable[[int], list[Image.Image]]
@@ -78,8 +79,9 @@ def generation_rows(pipe: Pix2GifPipeline, turbo: Pix2GifPipeline | None, pictur
                              Way(12, "dpmpp_2m", GUIDED, INTERVAL)),
         "ours": ("ours, as these weights are asked by default", Way(c.sampling_steps, c.sampler, plain)),
     }  # fmt: skip
+    note = TWICE if c.second_look else ""
     rows = [
-        Row("reference", "the reference's recipe, frame by frame", guided, reference, pipe, slow=True),
+        Row("reference", "the reference's recipe, frame by frame", guided, reference, pipe, note, True),
         Row("diffusers", "diffusers' InstructPix2Pix, frame by frame", guided, diffusers(False), None, RANDOM_UNET, True),
         Row("diffusers_batched", "the same, all frames at once", guided, diffusers(True), None, RANDOM_UNET, True),
     ]

@@ -18,7 +18,7 @@ from ..pipeline import Pix2GifPipeline
 from ..scenes import sample_scenes
 from ..sheets import contact_sheet
 from ..viz import requested_vs_measured
-from .ablation import SETTINGS
+from .ablation import SETTINGS, STEPS
 from .ablation_claims import OWN
 from .ablation_report import markdown
 from .generating import Drawn, Scales, drawn, generate_for
@@ -55,7 +55,7 @@ def picture(
             parts = list(drawn([population[k] for k in scenes], motions, pipe.config.image_size))
             rows.append(_row((part.source, part.exact.image) for part in parts))
             labels.append("exact: " + "; ".join(population[k].caption for k in scenes))
-        made = (generate_for(pipe, part, motions, scales=Scales(float(OWN))).image for part in parts)
+        made = (generate_for(pipe, part, motions, STEPS, scales=Scales(float(OWN))).image for part in parts)
         rows.append(_row((part.source, frames) for part, frames in zip(parts, made, strict=True)))
         labels.append(label)
     columns = ["source", *(f"m = {m:g}" for m in motions)] * len(scenes)

@@ -42,6 +42,7 @@ from .report import provenance
 from .video_folders import Video, read_clip, read_folder, shuffled
 
 NETWORKS: dict[str, Callable[..., Any]] = {"fvd": I3D, "clipsim": CLIPSim, "pic": PIC}
+DECIDING = ("second_look", "calibrate", "s_I", "s_T", "spacing")  # settings that change frames, not weights
 SHOWN = 8  # clips whose frames are kept to be looked at
 SHOWN_FRAMES = (0, 5, 10, 15)
 
@@ -89,8 +90,11 @@ def run(
         missing = {name: "No network was given." for name in NETWORKS if name not in networks}
     settings = {"layout": layout, "steps": steps, "sampler": sampler}
     made = provenance(weights, pipe, settings) | {"motions": list(MOTIONS), "stride": STRIDE, "size": pipe.config.image_size}
-    folder = out / f"clips-{layout}"
-    _begin(folder, {"weights": _hash(pipe), "videos": _names(order), "networks": sorted(networks)} | _fixed(made))
+    folder, asked = out / f"clips-{layout}", {name: pipe.config[name] for name in DECIDING}
+    _begin(
+        folder,
+        {"weights": _hash(pipe), "videos": _names(order), "networks": sorted(networks), "settings": asked} | _fixed(made),
+    )
     clips, skipped = [], {}
     with tqdm(total=count, unit="clip", desc=layout, disable=not progress) as bar:
         for name, done in _clips(order, folder, pipe, networks, steps, sampler):

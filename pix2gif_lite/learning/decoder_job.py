@@ -140,7 +140,8 @@ class DecoderJob(nn.Module):
 
     @torch.no_grad()
     def generated(self, source: Tensor, input_ids: Tensor, motion: Tensor, noise: Tensor) -> Tensor:
-        """The model's x_0 from pure noise, unscaled (B, 4, h, w): the first step of every sampler."""
+        """The model's x_0 from pure noise, unscaled (B, 4, h, w): the first step of every sampler, without what needs the
+        source's pixels, the length of F by its corners and the second look."""
         c_L, image = self.model.condition(input_ids, motion), self.image_scale * source
         _, z_W = self.model.warp(image, c_L)
         t = torch.full((len(source),), self.preset.train_timesteps - 1, device=source.device)
